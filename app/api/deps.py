@@ -1,0 +1,188 @@
+"""What routes need from a request beside its body: the runtime, ids in paths, preferences, cursors."""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol, TypeVar
+from urllib.parse import urlencode
+
+from fastapi import Depends, Header, Path, Request, Response
+
+from app.api.problems import InputFault, Problem, invalid_request
+from app.api.values import ID_PATTERN, REFUND_ID_PATTERN, STORE_PATTERN, VISIBLE_PATTERN
+from app.flows.runtime import Runtime
+
+_REFUND_ID = re.compile(REFUND_ID_PATTERN)
+_STORE = re.compile(STORE_PATTERN)
+_ID = re.compile(ID_PATTERN)
+_EVENT_CURSOR = re.compile(r"^[1-9][0-9]{0,17}$")
+_WAIT = re.compile(r"[0-9]{1,6}", re.ASCII)
+
+
+async def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+RuntimeOf = Annotated[Runtime, Depends(_runtime)]
+
+
+# An id that cannot exist is a resource that does not exist, not a malformed request.
+async def _refund_id(
+    refund_id: Annotated[
+        str, Path(description="The refund's id.", json_schema_extra={"pattern": REFUND_ID_PATTERN}, examples=["rf_1"])
+    ],
+) -> str:
+    if _REFUND_ID.fullmatch(refund_id) is None:
+        raise Problem("refund_not_found", "There is no refund of this id.", refund_id=refund_id[:64])
+    return refund_id
+
+
+async def _store_name(
+    store: Annotated[
+        str, Path(description="The store's name.", json_schema_extra={"pattern": STORE_PATTERN}, examples=["acme-de"])
+    ],
+) -> str:
+    if _STORE.fullmatch(store) is None:
+        raise Problem("store_not_found", store=store[:64])
+    return store
+
+
+async def _order_id(
+    order_id: Annotated[
+        str, Path(description="The store's id of the order.", json_schema_extra={"pattern": ID_PATTERN}, examples=["1"])
+    ],
+) -> str:
+    if _ID.fullmatch(order_id) is None:
+        raise Problem("order_not_found", "The store has no order of this id.", order_id=order_id[:64])
+    return order_id
+
+
+async def _store_refund_id(
+    store_refund_id: Annotated[
+        str,
+        Path(description="The store's id of the refund.", json_schema_extra={"pattern": ID_PATTERN}, examples=["2"]),
+    ],
+) -> str:
+    if _ID.fullmatch(store_refund_id) is None:
+        raise Problem("store_refund_not_found", store_refund_id=store_refund_id[:64])
+    return store_refund_id
+
+
+RefundIdInPath = Annotated[str, Depends(_refund_id)]
+StoreInPath = Annotated[str, Depends(_store_name)]
+OrderIdInPath = Annotated[str, Depends(_order_id)]
+StoreRefundIdInPath = Annotated[str, Depends(_store_refund_id)]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=VISIBLE_PATTERN,
+        description="Names the request, for ever: the same key and content give the same refund in its present "
+        "state, with `Idempotent-Replayed: true`. Up to 255 visible ASCII characters.",
+        examples=["cm-2026-00017"],
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """How long the caller wants to wait (RFC 7240)."""
+
+    wait_s: float
+    at_once: bool  #: answer 202 without looking at the store
+    applied: str | None  #: for Preference-Applied
+
+
+async def _preference(
+    request: Request,
+    runtime: RuntimeOf,
+    prefer: Annotated[
+        str | None,
+        Header(
+            description="`wait=N` bounds how many seconds to wait for the outcome; `respond-async` answers 202 at "
+            "once, and accepts the refund even while the store cannot be reached.",
+            examples=["wait=10", "respond-async"],
+        ),
+    ] = None,
+) -> Preference:
+    settings = runtime.settings
+    wait_s, at_once, applied = settings.default_wait_s, False, []
+    # Several Prefer lines are one list; what cannot be understood or honoured is ignored (RFC 7240, section 2).
+    if prefer is not None:
+        seen: set[str] = set()
+        for item in ",".join(request.headers.getlist("prefer")).split(","):
+            name, _, value = item.partition(";")[0].partition("=")
+            name, value = name.strip().lower(), value.strip().strip('"')
+            if name in seen:
+                continue
+            seen.add(name)
+            if name == "respond-async" and not value:
+                at_once = True
+                applied.append("respond-async")
+            elif name == "wait" and _WAIT.fullmatch(value):
+                wait_s = min(float(value), settings.max_wait_s)
+                applied.append(f"wait={wait_s:.0f}")
+    return Preference(wait_s=wait_s, at_once=at_once, applied=", ".join(applied) or None)
+
+
+Prefer = Annotated[Preference, Depends(_preference)]
+
+
+def cursor_of(last_id: str) -> str:
+    """Make the opaque cursor that stands for everything behind `last_id`."""
+    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
+
+
+def refund_cursor(after: str | None) -> str | None:
+    """Read a cursor over refunds; raises `invalid_request` for junk."""
+    return None if after is None else _read_cursor(after, _REFUND_ID)
+
+
+def event_cursor(after: str | None) -> int | None:
+    """Read a cursor over events; raises `invalid_request` for junk."""
+    return None if after is None else int(_read_cursor(after, _EVENT_CURSOR))
+
+
+def _read_cursor(after: str, pattern: re.Pattern[str]) -> str:
+    try:
+        last_id = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        last_id = ""
+    if pattern.fullmatch(last_id) is None or cursor_of(last_id) != after:
+        fault = InputFault(
+            code="malformed_value",
+            pointer="/after",
+            place="query",
+            message="This is no cursor of this list; take next_cursor from the page before.",
+        )
+        raise invalid_request([fault])
+    return last_id
+
+
+class HasId(Protocol):
+    """An entry of a list, in the list's order."""
+
+    @property
+    def id(self) -> str | int:
+        """Name the entry."""
+        ...
+
+
+Entry = TypeVar("Entry", bound=HasId)
+
+
+def cut_page(
+    request: Request, response: Response, entries: Sequence[Entry], limit: int
+) -> tuple[Sequence[Entry], str | None]:
+    """Give a page and the cursor of the next one, from up to `limit + 1` entries; sets the Link header."""
+    if len(entries) <= limit:
+        return entries, None
+    shown = entries[:limit]
+    cursor = cursor_of(str(shown[-1].id))
+    params = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
+    response.headers["Link"] = f'<{request.url.path}?{urlencode([*params, ("after", cursor)])}>; rel="next"'
+    return shown, cursor

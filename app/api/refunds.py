@@ -1,0 +1,258 @@
+"""Refunds: preview, carry out, read, and what people do to them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.api import documentation as docs
+from app.api.auth import Requires
+from app.api.deps import (
+    IdempotencyKey,
+    Prefer,
+    RefundIdInPath,
+    RuntimeOf,
+    cut_page,
+    event_cursor,
+    refund_cursor,
+)
+from app.api.errors import answer_submission, problem_of
+from app.api.problems import ProblemCode
+from app.api.reading import JsonRoute
+from app.api.schemas import Page, RefundBody, RefundQuery, ResolveBody, to_command
+from app.api.trace import trace_of
+from app.api.views import (
+    EventPage,
+    PreviewView,
+    RefundPage,
+    RefundView,
+    event_view,
+    preview_view,
+    refund_view,
+)
+from app.flows import change
+from app.flows.preview import preview
+from app.flows.results import Accepted, Caller, Quote, RefundNotFound
+from app.flows.runtime import Runtime
+from app.flows.submit import submit
+from app.ledger import events, refunds, search
+from app.ledger.records import RefundRecord
+
+router = APIRouter(prefix="/v1/refunds", tags=["Refunds"], route_class=JsonRoute)
+
+_OF_POSTS: tuple[ProblemCode, ...] = (
+    *docs.OF_BODIES,
+    *docs.OF_DECISIONS,
+    *docs.OF_STORES,
+    "ambiguous_order_number",
+)
+_OF_CREATION: tuple[ProblemCode, ...] = (
+    *_OF_POSTS,
+    "idempotency_key_reused",
+    "external_reference_conflict",
+    "request_in_progress",
+    "quote_not_found",
+    "quote_expired",
+    "quote_mismatch",
+    "refund_failed",
+    "refund_canceled",
+)
+_CREATED = {**docs.LOCATION, **docs.REPLAYED, **docs.PREFERENCE_APPLIED}
+
+
+@router.post(
+    "",
+    operation_id="create_refund",
+    status_code=201,
+    **docs.documented(
+        "refunds:write",
+        _OF_CREATION,
+        answers={
+            201: {"description": "The refund succeeded.", "headers": _CREATED},
+            202: {
+                "description": "The refund is not final yet; read it at Location.",
+                "model": RefundView,
+                "headers": _CREATED,
+            },
+        },
+    ),
+)
+async def create_refund(
+    request: Request,
+    response: Response,
+    caller: Annotated[Caller, Depends(Requires("refunds:write"))],
+    runtime: RuntimeOf,
+    prefer: Prefer,
+    body: RefundBody,
+    idempotency_key: IdempotencyKey = None,
+) -> RefundView:
+    """Carry a refund out, exactly once, and answer with the truth.
+
+    Send an `Idempotency-Key` or an `external_reference` with it, better both: the same request can then be repeated
+    without fear. The answer comes when the outcome is known, or after the time that `Prefer: wait=N` allows.
+    """
+    submission = await submit(
+        runtime,
+        caller,
+        to_command(body),
+        idempotency_key=idempotency_key,
+        request_id=trace_of(request.scope).request_id,
+        wait_s=prefer.wait_s,
+        at_once=prefer.at_once,
+    )
+    if not isinstance(submission, Accepted):
+        raise problem_of(submission)
+    if prefer.applied is not None:
+        response.headers["Preference-Applied"] = prefer.applied
+    return answer_submission(submission, response)
+
+
+@router.post(
+    "/preview",
+    operation_id="preview_refund",
+    **docs.documented("refunds:write", _OF_POSTS, answers={200: {"description": "What the refund would be."}}),
+)
+async def preview_refund(
+    caller: Annotated[Caller, Depends(Requires("refunds:write"))], runtime: RuntimeOf, body: RefundBody
+) -> PreviewView:
+    """Say what a refund would be, without doing it.
+
+    Creates nothing beyond the quote, which binds a refund to the order's present state for 15 minutes.
+    """
+    command = to_command(body)
+    outcome = await preview(runtime, caller, command)
+    if not isinstance(outcome, Quote):
+        raise problem_of(outcome)
+    return preview_view(command.store, outcome)
+
+
+@router.get(
+    "",
+    operation_id="list_refunds",
+    **docs.documented(
+        "refunds:read", answers={200: {"description": "A page of refunds, newest first.", "headers": docs.LINK}}
+    ),
+)
+async def list_refunds(
+    request: Request,
+    response: Response,
+    caller: Annotated[Caller, Depends(Requires("refunds:read"))],
+    runtime: RuntimeOf,
+    query: Annotated[RefundQuery, Query()],
+) -> RefundPage:
+    """List refunds, newest first."""
+    filters = search.RefundFilters(store_ids=caller.store_ids, **query.model_dump(exclude={"limit", "after"}))
+    async with runtime.database.reading() as conn:
+        found = await search.page(
+            conn, caller.tenant_id, filters, limit=query.limit + 1, after=refund_cursor(query.after)
+        )
+    records, cursor = cut_page(request, response, found, query.limit)
+    return RefundPage(data=[refund_view(record) for record in records], next_cursor=cursor)
+
+
+async def _find(runtime: Runtime, caller: Caller, refund_id: str) -> RefundRecord:
+    async with runtime.database.reading() as conn:
+        record = await refunds.find(conn, caller.tenant_id, refund_id)
+    if record is None or (caller.store_ids is not None and record.store_id not in caller.store_ids):
+        raise problem_of(RefundNotFound(refund_id=refund_id))
+    return record
+
+
+@router.get(
+    "/{refund_id}",
+    operation_id="get_refund",
+    **docs.documented("refunds:read", ["refund_not_found"], answers={200: {"description": "The refund as it is."}}),
+)
+async def get_refund(
+    caller: Annotated[Caller, Depends(Requires("refunds:read"))], runtime: RuntimeOf, refund_id: RefundIdInPath
+) -> RefundView:
+    """Read a refund in its present state."""
+    return refund_view(await _find(runtime, caller, refund_id))
+
+
+@router.get(
+    "/{refund_id}/events",
+    operation_id="list_refund_events",
+    **docs.documented(
+        "events:read",
+        ["refund_not_found"],
+        answers={200: {"description": "A page of the refund's timeline, oldest first.", "headers": docs.LINK}},
+    ),
+)
+async def list_refund_events(
+    request: Request,
+    response: Response,
+    caller: Annotated[Caller, Depends(Requires("events:read"))],
+    runtime: RuntimeOf,
+    refund_id: RefundIdInPath,
+    query: Annotated[Page, Query()],
+) -> EventPage:
+    """Read a refund's timeline: every change, attempt and answer of the store, who and when."""
+    record = await _find(runtime, caller, refund_id)
+    async with runtime.database.reading() as conn:
+        found = await events.timeline(
+            conn, caller.tenant_id, record.id, limit=query.limit + 1, after=event_cursor(query.after)
+        )
+    timeline, cursor = cut_page(request, response, found, query.limit)
+    return EventPage(data=[event_view(event) for event in timeline], next_cursor=cursor)
+
+
+@router.post(
+    "/{refund_id}/cancel",
+    operation_id="cancel_refund",
+    **docs.documented(
+        "refunds:write",
+        ["refund_not_found", "wrong_state"],
+        answers={200: {"description": "The refund is canceled; it will not be sent."}},
+    ),
+)
+async def cancel_refund(
+    caller: Annotated[Caller, Depends(Requires("refunds:write"))], runtime: RuntimeOf, refund_id: RefundIdInPath
+) -> RefundView:
+    """Cancel a refund that is still `pending`."""
+    outcome = await change.cancel(runtime, caller, refund_id)
+    if not isinstance(outcome, Accepted):
+        raise problem_of(outcome)
+    return refund_view(outcome.record)
+
+
+@router.post(
+    "/{refund_id}/resolve",
+    operation_id="resolve_refund",
+    **docs.documented(
+        "refunds:approve",
+        [*docs.OF_BODIES, "refund_not_found", "wrong_state"],
+        answers={200: {"description": "The refund in the state that the person found."}},
+    ),
+)
+async def resolve_refund(
+    caller: Annotated[Caller, Depends(Requires("refunds:approve"))],
+    runtime: RuntimeOf,
+    refund_id: RefundIdInPath,
+    body: ResolveBody,
+) -> RefundView:
+    """Settle a refund that `needs_review`, after a look at the payment provider. The note stays in the timeline."""
+    outcome = await change.resolve(
+        runtime, caller, refund_id, outcome=body.outcome, note=body.note, person=body.by or caller.name
+    )
+    if not isinstance(outcome, Accepted):
+        raise problem_of(outcome)
+    return refund_view(outcome.record)
+
+
+@router.post(
+    "/{refund_id}/recheck",
+    operation_id="recheck_refund",
+    **docs.documented(
+        "refunds:write",
+        ["refund_not_found", "wrong_state", "order_not_found", "store_unavailable", "store_misconfigured"],
+        answers={200: {"description": "The refund after the look."}},
+    ),
+)
+async def recheck_refund(
+    caller: Annotated[Caller, Depends(Requires("refunds:write"))], runtime: RuntimeOf, refund_id: RefundIdInPath
+) -> RefundView:
+    """Look at the store now, for a refund that is `uncertain` or `needs_review`."""
+    outcome = await change.recheck(runtime, caller, refund_id)
+    if not isinstance(outcome, Accepted):
+        raise problem_of(outcome)
+    return refund_view(outcome.record)

@@ -1,0 +1,160 @@
+"""How the flows answer: an expected "no" is a value. The API gives each its status in one table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from app.domain.errors import Refusal
+from app.domain.order import OrderSnapshot
+from app.domain.refund import GatewayCapability, RefundPlan
+from app.domain.remaining import Remaining
+from app.ledger.records import RefundRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks: a key of a tenant."""
+
+    tenant_id: str
+    key_id: str
+    name: str
+    scopes: frozenset[str]
+    store_ids: frozenset[str] | None  #: None: every store of the tenant
+
+    @property
+    def actor(self) -> str:
+        """Name the caller for the timeline."""
+        return f"key:{self.key_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """There is a refund; its status says how far it has come."""
+
+    record: RefundRecord
+    replayed: bool  #: it was there before this request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreNotFound:
+    """The tenant has no such store, or the key may not use it."""
+
+    store: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyReused:
+    """The Idempotency-Key was used with other content before."""
+
+    refund_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceConflict:
+    """The external reference belongs to a refund with other content."""
+
+    refund_id: str
+    differing: tuple[str, ...]  #: names of the differing fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestInProgress:
+    """The first request with this key or reference still runs."""
+
+    refund_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderBlocked:
+    """A refund whose outcome is not known blocks the order."""
+
+    refund_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFailed:
+    """The store could not be read and nothing was created."""
+
+    code: str  #: "store_unavailable", "store_misconfigured" or "order_not_found"
+    message: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmbiguousOrderNumber:
+    """More than one order carries exactly this number."""
+
+    order_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteRefused:
+    """The quote cannot be used: unknown, expired, or made for other content."""
+
+    code: str  #: "quote_not_found", "quote_expired" or "quote_mismatch"
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderChanged:
+    """The order is not what the quote was made for."""
+
+    differences: Mapping[str, tuple[str, str]]  #: field: (then, now)
+
+
+Submission = (
+    Accepted
+    | Refusal
+    | StoreNotFound
+    | KeyReused
+    | ReferenceConflict
+    | RequestInProgress
+    | OrderBlocked
+    | StoreFailed
+    | AmbiguousOrderNumber
+    | QuoteRefused
+    | OrderChanged
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """A preview: what the refund would be, and for how long that holds."""
+
+    id: str
+    expires_at: datetime
+    plan: RefundPlan
+    refundable_before: Decimal
+    refundable_after: Decimal
+    capability: GatewayCapability
+    warnings: tuple[str, ...]
+
+
+Preview = Quote | Refusal | StoreNotFound | StoreFailed | AmbiguousOrderNumber | OrderBlocked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView:
+    """An order with what is left of it and whether its payment method can refund."""
+
+    order: OrderSnapshot
+    remaining: Remaining
+    capability: GatewayCapability
+    ours: Mapping[str, str]  #: our refund's id by the store's refund id
+    blocked_by: str | None  #: the refund in doubt that blocks the order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundNotFound:
+    """The tenant has no such refund, or the key may not see it."""
+
+    refund_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongState:
+    """The refund's state does not allow this."""
+
+    record: RefundRecord
+    allowed: tuple[str, ...]  #: the states that do

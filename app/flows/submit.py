@@ -1,0 +1,348 @@
+"""Taking a refund on: recognise it if it was here before, read the order, decide, reserve, and carry it out."""
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from ulid import ULID
+
+from app.domain.decision import check_command, decide
+from app.domain.errors import Refusal
+from app.domain.order import OrderSnapshot
+from app.domain.order_state import differences, fingerprint
+from app.domain.refund import GatewayCapability, RefundCommand, RefundPlan
+from app.flows.execute import carry_out, wait_for
+from app.flows.results import (
+    Accepted,
+    AmbiguousOrderNumber,
+    Caller,
+    KeyReused,
+    OrderBlocked,
+    OrderChanged,
+    QuoteRefused,
+    ReferenceConflict,
+    RequestInProgress,
+    StoreFailed,
+    StoreNotFound,
+    Submission,
+)
+from app.flows.runtime import Runtime
+from app.flows.settle import Shop, as_it_is
+from app.ledger import quotes, refunds, search
+from app.ledger.events import NewEvent
+from app.ledger.records import RefundRecord, command_json
+from app.stores.port import OrderNotFound, Priority, StoreError, StoreUnavailable
+
+#: Crockford's base 32, as in ULIDs: no I, L, O or U, so that a marker can be read aloud.
+_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """An order as read for a decision."""
+
+    order: OrderSnapshot
+    capability: GatewayCapability
+
+
+async def submit(
+    rt: Runtime,
+    caller: Caller,
+    command: RefundCommand,
+    *,
+    idempotency_key: str | None,
+    request_id: str,
+    wait_s: float,
+    at_once: bool,
+) -> Submission:
+    """Take a refund on and wait for its outcome for at most `wait_s` seconds; it goes on after that.
+
+    Nothing is created when the answer is a "no". `at_once` accepts it unseen: a worker validates and sends it.
+    """
+    arrived = rt.clock()
+    refusal = check_command(command)
+    if refusal is not None:
+        return refusal
+    content = content_fingerprint(command)
+    known = await _opening(rt, caller, command, idempotency_key, content)
+    if not isinstance(known, _New):
+        return known
+    try:
+        store, policy = await rt.stores.open(known.store_id)
+    except LookupError:
+        return StoreNotFound(store=command.store)
+    shop = Shop(store=store, policy=policy)
+    draft = _draft(rt, caller, command, known.store_id, content, request_id)
+    if at_once:
+        return await _accept_unseen(rt, caller, draft, idempotency_key, content)
+    found = await read_order(shop, command, read_at=known.now)
+    if not isinstance(found, Reading):
+        return found
+    stale = await _against_quote(rt, caller, command, known.store_id, found.order)
+    if stale is not None:
+        return stale
+    wait = timedelta(seconds=wait_s)
+    reserved = await _reserve(rt, draft, found, shop, idempotency_key, waits=wait)
+    if reserved is None:
+        # The same key or reference was taken while the order was being read.
+        known = await _opening(rt, caller, command, idempotency_key, content)
+        assert not isinstance(known, _New)
+        return known
+    if not isinstance(reserved, RefundRecord):
+        return reserved
+    execution = rt.executions.start(carry_out(rt, reserved, shop))
+    outcome = await wait_for(execution, until=arrived + wait, now=rt.clock())
+    return Accepted(record=outcome or await as_it_is(rt, reserved), replayed=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _New:
+    store_id: str
+    now: datetime
+
+
+async def _opening(
+    rt: Runtime, caller: Caller, command: RefundCommand, idempotency_key: str | None, content: bytes
+) -> _New | Accepted | StoreNotFound | KeyReused | ReferenceConflict | RequestInProgress:
+    """Tell a new request from one that was here before."""
+    async with rt.database.reading() as conn:
+        opening = await search.opening(
+            conn,
+            caller.tenant_id,
+            command.store,
+            idempotency_key=idempotency_key,
+            external_reference=command.external_reference,
+        )
+        if opening.by_key is not None:
+            if opening.key_fingerprint != content:
+                return KeyReused(refund_id=opening.by_key)
+            return await _replay(rt, await refunds.get(conn, opening.by_key))
+        if opening.store_id is None or not _may_use(caller, opening.store_id):
+            return StoreNotFound(store=command.store)
+        if opening.by_reference is None:
+            return _New(store_id=opening.store_id, now=opening.now)
+        record = await refunds.get(conn, opening.by_reference)
+        assert record is not None
+        if record.fingerprint != content:
+            return ReferenceConflict(refund_id=record.id, differing=_differing(record.command, command))
+        if idempotency_key is not None:
+            await search.bind_key(conn, caller.tenant_id, idempotency_key, content, record.id)
+        return await _replay(rt, record)
+
+
+async def _replay(rt: Runtime, record: RefundRecord | None) -> Accepted | RequestInProgress:
+    assert record is not None
+    now = rt.clock()
+    runs = record.status in ("pending", "sending") and record.lease_until is not None and record.lease_until > now
+    if runs and record.waited_for_until is not None and record.waited_for_until > now:
+        return RequestInProgress(refund_id=record.id)
+    return Accepted(record=record, replayed=True)
+
+
+def _may_use(caller: Caller, store_id: str) -> bool:
+    return caller.store_ids is None or store_id in caller.store_ids
+
+
+def content_fingerprint(command: RefundCommand) -> bytes:
+    """Hash what a request asks for; amounts count by value, and the quote and the precondition do not count."""
+    same = replace(command, quote_id=None, expected_refunded_total=None)
+    return hashlib.sha256(json.dumps(_normalised(command_json(same)), sort_keys=True).encode()).digest()
+
+
+def money_fingerprint(command: RefundCommand) -> bytes:
+    """Hash what a quote binds: everything but the wording and the references."""
+    same = replace(command, external_reference=None, reason="", reason_code=None, metadata={})
+    return content_fingerprint(same)
+
+
+def _normalised(value: object) -> object:
+    """Write amounts without trailing zeros, so that "20.0" and "20.00" are the same."""
+    if isinstance(value, dict):
+        amounts = ("amount", "shipping", "fees", "goodwill")
+        return {
+            name: format(Decimal(part).normalize(), "f")
+            if name in amounts and isinstance(part, str) and part != "all"
+            else _normalised(part)
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_normalised(part) for part in value]
+    return value
+
+
+def _differing(before: RefundCommand, now: RefundCommand) -> tuple[str, ...]:
+    ours, theirs = _normalised(command_json(before)), _normalised(command_json(now))
+    assert isinstance(ours, dict)
+    assert isinstance(theirs, dict)
+    ignored = ("quote_id", "expected_refunded_total")
+    return tuple(name for name in ours if name not in ignored and ours[name] != theirs[name])
+
+
+async def read_order(
+    shop: Shop, command: RefundCommand, *, read_at: datetime, priority: Priority = "interactive"
+) -> Reading | StoreFailed | AmbiguousOrderNumber:
+    """Find and read the order that a command names, and what its payment method can do."""
+    try:
+        order_id = command.order_id
+        if order_id is None:
+            assert command.order_number is not None
+            ids = await shop.store.find_order(command.order_number, priority=priority)
+            if len(ids) > 1:
+                return AmbiguousOrderNumber(order_ids=ids)
+            if not ids:
+                return StoreFailed(
+                    code="order_not_found", message=f"The store has no order with the number {command.order_number}."
+                )
+            order_id = ids[0]
+        order = await shop.store.read_order(order_id, read_at=read_at, priority=priority)
+        capability = await shop.store.payment_capability(order.payment_method, priority=priority)
+    except OrderNotFound as error:
+        return StoreFailed(code="order_not_found", message=str(error))
+    except StoreUnavailable as error:
+        return StoreFailed(code=error.code, message=str(error), retry_after_s=error.retry_after_s)
+    except StoreError as error:
+        return StoreFailed(code=error.code, message=str(error))
+    return Reading(order=order, capability=capability)
+
+
+async def _against_quote(
+    rt: Runtime, caller: Caller, command: RefundCommand, store_id: str, order: OrderSnapshot
+) -> QuoteRefused | OrderChanged | None:
+    """Hold a request against the quote it names: same content, still valid, and the order as it was."""
+    if command.quote_id is None:
+        return None
+    async with rt.database.reading() as conn:
+        quote = await quotes.find(conn, caller.tenant_id, command.quote_id)
+    if quote is None:
+        return QuoteRefused(code="quote_not_found", message=f"There is no quote {command.quote_id}.")
+    if quote.store_id != store_id or quote.order_id != order.id or quote.fingerprint != money_fingerprint(command):
+        return QuoteRefused(
+            code="quote_mismatch", message="The quote was made for another refund: order, amounts or lines differ."
+        )
+    if quote.expires_at <= rt.clock():
+        return QuoteRefused(code="quote_expired", message="The quote has expired; ask for a new preview.")
+    if quote.state != fingerprint(order):
+        changed = differences(quote.summary, order)
+        return OrderChanged(differences={change["field"]: (change["before"], change["now"]) for change in changed})
+    return None
+
+
+def _draft(
+    rt: Runtime, caller: Caller, command: RefundCommand, store_id: str, content: bytes, request_id: str
+) -> RefundRecord:
+    now = rt.clock()
+    return RefundRecord(
+        id=f"rf_{ULID()}",
+        tenant_id=caller.tenant_id,
+        store_id=store_id,
+        store=command.store,
+        order_id=command.order_id,
+        order_number=command.order_number,
+        external_reference=command.external_reference,
+        fingerprint=content,
+        command=command,
+        plan=None,
+        amount=command.amount,
+        currency=command.currency,
+        decimals=None,
+        payment=command.payment,
+        restock=command.restock,
+        reason=command.reason,
+        reason_code=command.reason_code,
+        metadata=command.metadata,
+        origin="api",
+        marker="RG-" + "".join(secrets.choice(_LETTERS) for _ in range(8)),
+        status="pending",
+        money="not_moved",
+        store_refund_id=None,
+        failure=None,
+        evidence=(),
+        attempts=0,
+        fence=1,
+        executor=rt.executor_id,
+        lease_until=None,
+        waited_for_until=None,
+        sent_at=None,
+        touch_lost_at=None,
+        answer=None,
+        due_at=None,
+        expires_at=now + timedelta(seconds=rt.settings.pending_expiry_s),
+        request_id=request_id,
+        created_by=caller.actor,
+        created_at=now,
+        updated_at=now,
+        settled_at=None,
+    )
+
+
+def planned(draft: RefundRecord, plan: RefundPlan) -> RefundRecord:
+    """Give the draft with the plan it was decided to."""
+    return replace(
+        draft,
+        plan=plan,
+        order_id=plan.order_id,
+        order_number=plan.order_number,
+        amount=plan.amount,
+        currency=plan.currency,
+        decimals=plan.decimals,
+    )
+
+
+async def _reserve(
+    rt: Runtime, draft: RefundRecord, found: Reading, shop: Shop, idempotency_key: str | None, *, waits: timedelta
+) -> RefundRecord | Refusal | OrderBlocked | None:
+    """Decide on the order under its lock and reserve the refund; None when key or reference was taken meanwhile."""
+    order = found.order
+    try:
+        async with rt.database.transaction() as conn:
+            await refunds.lock_order(conn, draft.store_id, order.id)
+            in_doubt = await refunds.doubtful(conn, draft.store_id, order.id)
+            if in_doubt is not None:
+                return OrderBlocked(refund_id=in_doubt)
+            held = await refunds.holds(conn, draft.store_id, order.id, snapshot_read_at=order.read_at)
+            plan = decide(draft.command, order, holds=held, capability=found.capability, policy=shop.policy)
+            if isinstance(plan, Refusal):
+                return plan
+            event = NewEvent(
+                type="refund.created",
+                actor=draft.created_by,
+                data={"amount": format(plan.amount, "f"), "currency": plan.currency, "request_id": draft.request_id},
+            )
+            return await refunds.insert(
+                conn,
+                planned(draft, plan),
+                event,
+                idempotency_key=idempotency_key,
+                lease=timedelta(seconds=rt.settings.lease_s),
+                waits=waits,
+            )
+    except refunds.AlreadyThere:
+        return None
+
+
+async def _accept_unseen(
+    rt: Runtime, caller: Caller, draft: RefundRecord, idempotency_key: str | None, content: bytes
+) -> Submission:
+    """Accept a refund that a worker will validate and send; its job is deferred in the same commit."""
+    event = NewEvent(
+        type="refund.created", actor=draft.created_by, data={"validated": False, "request_id": draft.request_id}
+    )
+    try:
+        async with rt.database.transaction() as conn:
+            record = await refunds.insert(
+                conn,
+                replace(draft, amount=None, currency=None),
+                event,
+                idempotency_key=idempotency_key,
+                lease=None,
+                waits=timedelta(0),
+            )
+            await rt.jobs.send_later(conn, record.id, at=None)
+    except refunds.AlreadyThere:
+        known = await _opening(rt, caller, draft.command, idempotency_key, content)
+        assert not isinstance(known, _New)
+        return known
+    return Accepted(record=record, replayed=False)

@@ -1,0 +1,1 @@
+"""What we know, on disk: SQL. Functions take a connection, filter by tenant first and never commit."""

@@ -1,0 +1,1 @@
+"""The ledger's schema as one linear chain of Alembic migrations, additive first."""

@@ -1,0 +1,164 @@
+"""Finding refunds: by what a request brings, by what callers filter for, and by what is left to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, LiteralString
+
+from app.database import Connection
+from app.ledger.records import RefundRecord, record_of
+
+_SELECT: LiteralString = "SELECT refund.*, store.name AS store FROM refund JOIN store ON store.id = refund.store_id "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What the ledger knows when a request comes in."""
+
+    store_id: str | None  #: None: the tenant has no such store, or it is disabled
+    by_key: str | None  #: the refund that the idempotency key belongs to
+    key_fingerprint: bytes | None
+    by_reference: str | None
+    now: datetime  #: the ledger's clock
+
+
+async def opening(
+    conn: Connection, tenant_id: str, store: str, *, idempotency_key: str | None, external_reference: str | None
+) -> Opening:
+    """Look up everything that decides whether a request is new, in one question."""
+    row = await (
+        await conn.execute(
+            "SELECT store.id AS store_id, key.refund_id AS by_key, key.fingerprint AS key_fingerprint,"
+            " reference.id AS by_reference, clock_timestamp() AS now"
+            " FROM (VALUES (1)) AS one"
+            " LEFT JOIN store ON store.tenant_id = %(tenant)s AND store.name = %(store)s AND store.disabled_at IS NULL"
+            " LEFT JOIN idempotency_key AS key ON key.tenant_id = %(tenant)s AND key.key = %(key)s"
+            " LEFT JOIN refund AS reference ON reference.tenant_id = %(tenant)s AND reference.store_id = store.id"
+            " AND reference.external_reference = %(reference)s",
+            {"tenant": tenant_id, "store": store, "key": idempotency_key, "reference": external_reference},
+        )
+    ).fetchone()
+    assert row is not None
+    return Opening(**row)
+
+
+async def bind_key(conn: Connection, tenant_id: str, key: str, fingerprint: bytes, refund_id: str) -> None:
+    """Let a new idempotency key lead to a refund that was found by its reference."""
+    await conn.execute(
+        "INSERT INTO idempotency_key (tenant_id, key, fingerprint, refund_id) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (tenant_id, key, fingerprint, refund_id),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundFilters:
+    """What a list of refunds is narrowed to; None leaves a field open."""
+
+    store_ids: frozenset[str] | None = None  #: the stores that the caller's key is limited to
+    store: str | None = None
+    order_id: str | None = None
+    status: str | None = None
+    money: str | None = None
+    external_reference: str | None = None
+    origin: str | None = None
+    reason_code: str | None = None
+    currency: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    settled_from: datetime | None = None
+    settled_to: datetime | None = None
+    amount_from: Decimal | None = None
+    amount_to: Decimal | None = None
+
+
+#: The condition of each filter; every one is a constant, values go in as parameters.
+_CONDITIONS: Mapping[str, LiteralString] = {
+    "store_ids": "refund.store_id = ANY(%(store_ids)s)",
+    "store": "refund.store_id = (SELECT id FROM store WHERE tenant_id = %(tenant_id)s AND name = %(store)s)",
+    "order_id": "refund.order_id = %(order_id)s",
+    "status": "refund.status = %(status)s",
+    "money": "refund.money = %(money)s",
+    "external_reference": "refund.external_reference = %(external_reference)s",
+    "origin": "refund.origin = %(origin)s",
+    "reason_code": "refund.reason_code = %(reason_code)s",
+    "currency": "refund.currency = %(currency)s",
+    "created_from": "refund.created_at >= %(created_from)s",
+    "created_to": "refund.created_at < %(created_to)s",
+    "settled_from": "refund.settled_at >= %(settled_from)s",
+    "settled_to": "refund.settled_at < %(settled_to)s",
+    "amount_from": "refund.amount >= %(amount_from)s",
+    "amount_to": "refund.amount <= %(amount_to)s",
+}
+
+
+async def page(
+    conn: Connection, tenant_id: str, filters: RefundFilters, *, limit: int, after: str | None
+) -> list[RefundRecord]:
+    """Read a page of refunds, newest first, from behind `after` (a refund's id).
+
+    Keyset on the id, which grows with time, so that page 10,000 costs what the first does.
+    """
+    params: dict[str, Any] = {"tenant_id": tenant_id, "limit": limit, "after": after}
+    query: LiteralString = _SELECT + "WHERE refund.tenant_id = %(tenant_id)s"
+    if after is not None:
+        query += " AND refund.id < %(after)s"
+    for name, condition in _CONDITIONS.items():
+        value = getattr(filters, name)
+        if value is not None:
+            params[name] = list(value) if isinstance(value, frozenset) else value
+            query += " AND " + condition
+    cursor = await conn.execute(query + " ORDER BY refund.id DESC LIMIT %(limit)s", params)
+    return [record_of(row) for row in await cursor.fetchall()]
+
+
+async def of_order(conn: Connection, tenant_id: str, store_id: str, order_id: str) -> Mapping[str, str]:
+    """Map the store's refund ids of an order to ours."""
+    cursor = await conn.execute(
+        "SELECT store_refund_id, id FROM refund WHERE tenant_id = %s AND store_id = %s AND order_id = %s"
+        " AND store_refund_id IS NOT NULL",
+        (tenant_id, store_id, order_id),
+    )
+    return {row["store_refund_id"]: row["id"] for row in await cursor.fetchall()}
+
+
+async def counts_by_status(conn: Connection) -> Mapping[str, int]:
+    """Count the refunds that are not finished, by status."""
+    cursor = await conn.execute(
+        "SELECT status, count(*) AS n FROM refund"
+        " WHERE status IN ('pending', 'sending', 'uncertain', 'needs_review') GROUP BY status"
+    )
+    counts = dict.fromkeys(("pending", "sending", "uncertain", "needs_review"), 0)
+    return counts | {row["status"]: row["n"] for row in await cursor.fetchall()}
+
+
+async def oldest_due_s(conn: Connection) -> float:
+    """Say how long the refund that is most overdue has been waiting for a worker, in seconds; 0 when none is."""
+    row = await (
+        await conn.execute(
+            "SELECT extract(epoch FROM clock_timestamp() - min(due_at))::float8 AS lag FROM refund"
+            " WHERE due_at <= clock_timestamp()"
+        )
+    ).fetchone()
+    return 0.0 if row is None or row["lag"] is None else float(row["lag"])
+
+
+async def abandoned(conn: Connection, *, limit: int) -> list[RefundRecord]:
+    """Lock refunds whose process has given no sign of life until its lease ended; skips those that others hold."""
+    cursor = await conn.execute(
+        _SELECT + "WHERE refund.lease_until < clock_timestamp() AND refund.status IN ('pending', 'sending')"
+        " ORDER BY refund.lease_until LIMIT %s FOR UPDATE OF refund SKIP LOCKED",
+        (limit,),
+    )
+    return [record_of(row) for row in await cursor.fetchall()]
+
+
+async def due(conn: Connection, *, limit: int) -> list[tuple[str, str]]:
+    """Give the ids and statuses of refunds that a worker has to look at now, the longest waiting first."""
+    cursor = await conn.execute(
+        "SELECT id, status FROM refund WHERE due_at <= clock_timestamp() AND status IN ('pending', 'uncertain')"
+        " ORDER BY due_at LIMIT %s",
+        (limit,),
+    )
+    return [(row["id"], row["status"]) for row in await cursor.fetchall()]

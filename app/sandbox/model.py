@@ -1,0 +1,192 @@
+"""What the sandbox keeps of an order, a refund and their lines: stored values, never formatted ones."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, JsonValue
+
+#: Statuses of orders that WooCommerce knows, in the order its messages name them.
+STATUSES = ("pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed", "checkout-draft")
+
+Json: TypeAlias = dict[str, JsonValue]
+
+
+class Meta(BaseModel):
+    id: int
+    key: str
+    value: JsonValue
+
+
+class Tax(BaseModel):
+    """One rate's tax on one line; `subtotal` (before discounts) only on product lines."""
+
+    rate_id: int
+    total: Decimal
+    subtotal: Decimal | None = None
+
+
+class TaxRate(BaseModel):
+    id: int
+    name: str
+    percent: Decimal
+    compound: bool = False
+    priority: int = 1
+    shipping: bool = True
+
+    @property
+    def code(self) -> str:
+        return f"{self.name.upper()}-{self.priority}"
+
+
+class Line(BaseModel):
+    """A product line; net amounts, in a refund negative."""
+
+    id: int
+    name: str
+    product_id: int
+    sku: str
+    quantity: Decimal
+    subtotal: Decimal
+    total: Decimal
+    subtotal_tax: Decimal = Decimal(0)
+    total_tax: Decimal = Decimal(0)
+    taxes: list[Tax] = []
+    meta: list[Meta] = []
+
+
+class Shipping(BaseModel):
+    id: int
+    method_title: str
+    method_id: str
+    total: Decimal
+    total_tax: Decimal = Decimal(0)
+    taxes: list[Tax] = []
+    meta: list[Meta] = []
+
+
+class Fee(BaseModel):
+    id: int
+    name: str
+    tax_status: str = "taxable"
+    total: Decimal
+    total_tax: Decimal = Decimal(0)
+    taxes: list[Tax] = []
+    meta: list[Meta] = []
+
+
+class TaxLine(BaseModel):
+    """The sum of one rate over an order or a refund."""
+
+    id: int
+    rate_id: int
+    rate_code: str
+    label: str
+    compound: bool
+    percent: Decimal
+    tax_total: Decimal
+    shipping_tax_total: Decimal
+
+
+class CouponLine(BaseModel):
+    id: int
+    code: str
+    discount: Decimal
+    discount_tax: Decimal
+    discount_type: str
+    nominal_amount: Decimal
+    meta: list[Meta] = []
+
+
+class Order(BaseModel):
+    id: int
+    status: str
+    currency: str
+    prices_include_tax: bool
+    created: datetime
+    modified: datetime
+    paid: datetime | None = None
+    completed: datetime | None = None
+    order_key: str
+    payment_method: str = ""
+    payment_method_title: str = ""
+    transaction_id: str = ""
+    customer_note: str = ""
+    billing: dict[str, str] = {}
+    shipping: dict[str, str] = {}
+    meta: list[Meta] = []
+    discount_total: Decimal = Decimal(0)
+    discount_tax: Decimal = Decimal(0)
+    shipping_total: Decimal = Decimal(0)
+    shipping_tax: Decimal = Decimal(0)
+    cart_tax: Decimal = Decimal(0)
+    total: Decimal = Decimal(0)
+    lines: list[Line] = []
+    shipping_lines: list[Shipping] = []
+    fees: list[Fee] = []
+    tax_lines: list[TaxLine] = []
+    coupons: list[CouponLine] = []
+    #: What the sandbox made the order for; shown by its admin API only.
+    description: str = ""
+    stock_reduced: bool = False
+
+
+class Refund(BaseModel):
+    id: int
+    order_id: int
+    created: datetime
+    modified: datetime
+    #: What the store says it refunded, unrounded as it came in.
+    amount: Decimal
+    reason: str
+    paid: bool = False
+    meta: list[Meta] = []
+    lines: list[Line] = []
+    shipping_lines: list[Shipping] = []
+    fees: list[Fee] = []
+    tax_lines: list[TaxLine] = []
+
+
+class RefundSummary(BaseModel):
+    """What an order tells of its refunds."""
+
+    id: int
+    reason: str
+    amount: Decimal
+
+
+class Product(BaseModel):
+    id: int
+    name: str
+    sku: str
+    price: Decimal
+    stock: int
+
+
+class Coupon(BaseModel):
+    id: int
+    code: str
+    discount_type: Literal["percent", "fixed_cart"]
+    amount: Decimal
+    created: datetime
+
+
+class Note(BaseModel):
+    id: int
+    order_id: int
+    author: str
+    text: str
+    customer_note: bool
+    created: datetime
+
+
+class StoreSettings(BaseModel):
+    """The store's own settings, as its admin would set them."""
+
+    decimals: int = 2
+    currency: str = "EUR"
+    prices_include_tax: bool = False
+    hpos: bool = False
+    hpos_sync: bool = False
+    #: Ids of the tax rates that orders made over REST get.
+    tax_rate_ids: list[int] = [1]

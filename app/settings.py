@@ -1,0 +1,87 @@
+"""Settings by environment, prefix `REFUND_GATEWAY_`; every field says its unit and what it is for."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside; reading it has no side effects."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REFUND_GATEWAY_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    # Where
+    host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(8080, ge=1, le=65535, description="TCP port the gateway listens on.")
+    var: Path = Field(Path("var"), description="Folder for the embedded PostgreSQL and the demo's files.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL URL (version 15 or later). Without it an embedded PostgreSQL runs under `var`.",
+    )
+    database_pool_size: int = Field(16, ge=2, le=200, description="Database connections per process at most.")
+    environment: Literal["production", "demo"] = Field(
+        "production", description="`demo` makes its own sealing key under `var`; production refuses to start without."
+    )
+
+    # Secrets
+    sealing_keys: SecretStr | None = Field(
+        None,
+        description="Keys that seal store credentials: `id:base64`, comma-separated; the first seals, all open. "
+        "Make one with `refund-gateway doctor --new-sealing-key`.",
+    )
+
+    # Stores
+    allow_private_stores: bool = Field(
+        False, description="Permit stores on private, loopback and link-local addresses, and over plain HTTP."
+    )
+    store_concurrency: int = Field(4, ge=1, le=64, description="Requests at a time to one store, per process.")
+    store_connect_timeout_s: float = Field(5.0, gt=0, description="Seconds to reach a store (DNS, TCP and TLS).")
+    store_read_timeout_s: float = Field(20.0, gt=0, description="Seconds a store may take to answer a read.")
+    store_refund_timeout_s: float = Field(
+        120.0, gt=0, description="Seconds a store may take to answer a refund; payment providers alone may need 70."
+    )
+    store_response_limit_bytes: int = Field(8_000_000, gt=0, description="Bytes read of a store's answer at most.")
+    store_facts_ttl_s: float = Field(
+        300.0, ge=0, description="Seconds to remember a store's decimals and payment gateways."
+    )
+    breaker_threshold: int = Field(5, ge=1, description="Failures in a row that open a store's circuit breaker.")
+    breaker_ttl_s: float = Field(15.0, gt=0, description="Seconds a store's circuit breaker stays open.")
+
+    # Refunds
+    default_wait_s: float = Field(25.0, ge=0, description="Seconds a POST waits for the outcome unless told by Prefer.")
+    max_wait_s: float = Field(120.0, ge=0, description="Seconds a POST may ask to wait at most.")
+    lease_s: float = Field(15.0, gt=0, description="Seconds an attempt belongs to its process without a sign of life.")
+    sweep_interval_s: float = Field(
+        3.0, gt=0, description="Seconds between searches for abandoned and doubtful refunds."
+    )
+    quiet_period_s: float = Field(
+        5.0, ge=0, description="Seconds after an unclear answer before the store is looked at for the first time."
+    )
+    store_limit_s: float = Field(
+        120.0,
+        gt=0,
+        description="Seconds a store may go on working on a refund after the gateway lost touch; before that an absent "
+        "or unpaid refund proves nothing.",
+    )
+    pending_expiry_s: float = Field(86_400.0, gt=0, description="Seconds an accepted refund may wait to be sent.")
+    quote_ttl_s: float = Field(900.0, gt=0, description="Seconds a quote holds.")
+
+    # Limits
+    body_limit_bytes: int = Field(262_144, gt=0, description="Bytes of a request body at most.")
+    rate_limit: str = Field("600/minute", description="Requests per API key and process, e.g. `600/minute`.")
+    shutdown_grace_s: float = Field(
+        20.0, ge=0, description="Seconds a stopping process gives its refunds before it hands them over."
+    )
+
+    # Telemetry
+    log_format: Literal["json", "console"] = Field("json", description="How log lines are written to stderr.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level written.")
+
+    @field_validator("var")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()

@@ -1,0 +1,217 @@
+"""What every kind of store can do for us, and how it answers.
+
+Exceptions of reads:
+
+    StoreError
+    ├── OrderNotFound          the store says there is no such order
+    ├── StoreUnavailable       nothing usable came back now; trying again later may help (`retry_after_s`)
+    └── StoreMisconfigured     address, credentials, permissions or API are wrong; a person has to act
+
+A refund POST never raises for what a store or a network can do: it returns a `StoreAnswer`, because what happened to
+the money is the question.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, Protocol
+
+from app.domain.errors import RefusalCode
+from app.domain.order import OrderNote as OrderNote
+from app.domain.order import OrderSnapshot, StoreRefund
+from app.domain.refund import GatewayCapability, RefundPlan
+
+#: interactive: a caller is waiting; background: recovery, retries, batches. Interactive requests go first.
+Priority = Literal["interactive", "background"]
+
+
+class StoreError(Exception):
+    """A store could not do what was asked. `str(error)` is safe to show."""
+
+    code: str = "store_error"
+
+    def __init__(self, message: str, *, store_code: str | None = None, http_status: int | None = None) -> None:
+        """Keep the store's own code and status for the timeline."""
+        super().__init__(message)
+        self.store_code = store_code
+        self.http_status = http_status
+
+
+class OrderNotFound(StoreError):
+    """The store says there is no such order."""
+
+    code = "order_not_found"
+
+
+class StoreUnavailable(StoreError):
+    """Nothing usable came back; the same request may work later."""
+
+    code = "store_unavailable"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        store_code: str | None = None,
+        http_status: int | None = None,
+    ) -> None:
+        """Keep how long the store asked us to wait, if it did."""
+        super().__init__(message, store_code=store_code, http_status=http_status)
+        self.retry_after_s = retry_after_s
+
+
+class StoreMisconfigured(StoreError):
+    """A person has to correct the store's address, credentials, permissions or plugins."""
+
+    code = "store_misconfigured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What went over the wire, cut and cleaned of secrets, for the timeline and as evidence."""
+
+    duration_ms: float
+    http_status: int | None = None  #: None when no answer came
+    store_code: str | None = None
+    text: str = ""  #: the store's message or the start of its body, at most 300 characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refunded:
+    """201 with an id, the right order, the asked amount, and `refunded_payment: true` where the gateway was asked."""
+
+    store_refund_id: str
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The store said no, in its own words, after it had finished working.
+
+    `needs_look` is True when the same answer also comes from a store whose payment gateway paid and whose code failed
+    afterwards (WooCommerce deletes the row then, OF:692): order notes have to be read before the money counts as not
+    moved.
+    """
+
+    code: RefusalCode
+    message: str
+    needs_look: bool
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent:
+    """Provably no byte of the request reached the store: pool, DNS, connect or TLS failed, or the breaker is open."""
+
+    message: str
+    retry_after_s: float | None
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """The request may have reached the store and nothing said what became of it.
+
+    `turned_away` names what seems to have answered in WooCommerce's place. That is no proof on its own; together with
+    a refund that is still absent after the quiet period it is.
+    """
+
+    message: str
+    turned_away: Literal["rate_limited", "maintenance", "captcha", "redirected", "blocked"] | None
+    retry_after_s: float | None
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contradicted:
+    """A 201 that does not say what it has to say: wrong amount, wrong order, no id, or the gateway was not called."""
+
+    message: str
+    store_refund_id: str | None
+    facts: Mapping[str, str]
+    exchange: Exchange
+
+
+StoreAnswer = Refunded | Refused | NotSent | Unknown | Contradicted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of `store check`."""
+
+    name: str  #: stable, e.g. "dns", "tls", "rest_api", "credentials", "write_permission", "clock"
+    ok: bool | None  #: None: could not be found out
+    detail: str
+    remedy: str | None = None  #: what to do about it, when not ok
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethod:
+    """A payment gateway of the store and whether it can refund."""
+
+    id: str
+    title: str
+    enabled: bool
+    capability: GatewayCapability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """Everything `store check` found out; `ok` only if no check failed."""
+
+    ok: bool
+    checks: tuple[Check, ...]
+    woocommerce_version: str | None = None
+    currency: str | None = None
+    decimals: int | None = None
+    hpos: str | None = None  #: "on", "on, synchronised", "off"
+    clock_skew_s: float | None = None  #: the store's clock minus ours
+    payment_methods: tuple[PaymentMethod, ...] = ()
+    apis: tuple[str, ...] = ()  #: e.g. ("wc/v3", "wc-api/v3")
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """A shop as the flows see it. One instance per store and process; safe to use from many tasks at a time."""
+
+    async def read_order(
+        self, order_id: str, *, read_at: datetime, priority: Priority = "interactive", verify: bool = False
+    ) -> OrderSnapshot:
+        """Read an order and all its refunds, side by side; again when their sums disagree.
+
+        `verify` adds a cache-buster. Raises OrderNotFound, StoreUnavailable or StoreMisconfigured.
+        """
+        ...
+
+    async def find_order(self, order_number: str, *, priority: Priority = "interactive") -> tuple[str, ...]:
+        """Give the ids of the orders whose number is exactly this one; usually one, () when there is none."""
+        ...
+
+    async def payment_capability(self, payment_method: str, *, priority: Priority = "interactive") -> GatewayCapability:
+        """Say whether a payment method can refund; remembered for some minutes. Never raises: `unknown` instead."""
+        ...
+
+    async def refund(
+        self, plan: RefundPlan, *, marker: str, request_id: str, priority: Priority = "interactive"
+    ) -> StoreAnswer:
+        """Send the refund exactly once, no retries, and classify the answer. Never raises for a store or a network."""
+        ...
+
+    async def read_refund(self, order_id: str, store_refund_id: str) -> StoreRefund | None:
+        """Read one refund under its order; None when it is not there or belongs to another order."""
+        ...
+
+    async def read_notes(self, order_id: str, *, priority: Priority = "background") -> tuple[OrderNote, ...]:
+        """Read the order's notes, past every cache, oldest first. Raises as `read_order`."""
+        ...
+
+    async def check(self) -> HealthReport:
+        """Look the store over without writing to it; never raises."""
+        ...
+
+
+def major(amount: Decimal) -> str:
+    """Write an amount for a message: plain digits, trailing zeros kept, never an exponent."""
+    return format(amount, "f")

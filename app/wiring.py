@@ -1,0 +1,212 @@
+"""Where everything is built: one `Runtime` per process, opened and closed in order."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import procrastinate
+import structlog
+from ulid import ULID
+
+from app import jobs
+from app.crypto import Sealer, new_sealing_key
+from app.database import Database, database_url
+from app.domain.refund import StorePolicy
+from app.flows.execute import Executions
+from app.flows.runtime import Runtime
+from app.ledger import executors, tenants
+from app.outbound import Outbound
+from app.settings import Settings
+from app.stores.connection import StoreConnection, StoreLimits
+from app.stores.port import Store
+from app.stores.woo_v3 import WooV3Store
+from app.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+#: How long a change of a store's address, keys or policy may take to reach every process.
+_STORE_ROW_TTL_S = 5.0
+_IDLE_POOL_AGE = timedelta(minutes=5)
+_JOB_CONCURRENCY = 16
+
+
+class SealingKeysMissing(Exception):
+    """No keys are set to open stores' credentials with; the message says how to make one."""
+
+
+def sealer(settings: Settings) -> Sealer:
+    """Give the sealer of the settings; the demo makes its own key and keeps it under `var`.
+
+    Raises SealingKeysMissing in production when no key is set.
+    """
+    if settings.sealing_keys is not None:
+        return Sealer.from_text(settings.sealing_keys.get_secret_value())
+    if settings.environment != "demo":
+        raise SealingKeysMissing(
+            "REFUND_GATEWAY_SEALING_KEYS is not set: stores' credentials could not be sealed. Make a key with "
+            "`refund-gateway doctor --new-sealing-key`, keep it with your other secrets, and set the variable to it."
+        )
+    path = settings.var / "sealing.key"
+    with suppress(FileExistsError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(new_sealing_key())
+    return Sealer.from_text(path.read_text())
+
+
+class Stores:
+    """Implements `flows.runtime.StoreBook`: an adapter per store, rebuilt when its row changes."""
+
+    def __init__(
+        self, settings: Settings, database: Database, outbound: Outbound, seal: Sealer, meters: Metrics
+    ) -> None:
+        """Start with no store open."""
+        self._settings = settings
+        self._database = database
+        self._outbound = outbound
+        self._sealer = seal
+        self._meters = meters
+        self._open: dict[str, tuple[float, int, WooV3Store, StorePolicy]] = {}
+
+    async def open(self, store_id: str) -> tuple[Store, StorePolicy]:
+        """Give a store's adapter and policy; raises LookupError when it is unknown or disabled."""
+        known = self._open.get(store_id)
+        if known is not None and time.monotonic() - known[0] < _STORE_ROW_TTL_S:
+            return known[2], known[3]
+        async with self._database.reading() as conn:
+            row = await tenants.store_by_id(conn, store_id)
+        if row is None or row.disabled_at is not None:
+            self._open.pop(store_id, None)
+            raise LookupError(store_id)
+        adapter = known[2] if known is not None and known[1] == row.version else self._build(row)
+        self._open[store_id] = (time.monotonic(), row.version, adapter, row.policy)
+        return adapter, row.policy
+
+    def _build(self, row: tenants.StoreRow) -> WooV3Store:
+        credentials = json.loads(self._sealer.open(row.credentials, aad=row.id))
+        connection = StoreConnection(
+            store_id=row.id,
+            url=row.url,
+            auth=row.auth,
+            consumer_key=credentials["consumer_key"],
+            consumer_secret=credentials["consumer_secret"],
+            ca_file=None if row.ca_file is None else Path(row.ca_file),
+        )
+        adapter: WooV3Store
+
+        def observe(_store_id: str, call: str, outcome: str, seconds: float) -> None:
+            self._meters.store_called(call=call, outcome=outcome, duration_s=seconds)
+            self._meters.breaker_changed(store=row.name, state=adapter.breaker_state)
+
+        adapter = WooV3Store(
+            connection, self._outbound, limits=StoreLimits.of(self._settings), policy=row.policy, observe=observe
+        )
+        return adapter
+
+
+def seal_credentials(seal: Sealer, store_id: str, *, consumer_key: str, consumer_secret: str) -> bytes:
+    """Seal a store's keys for its row; they open for no other row."""
+    plain = json.dumps({"consumer_key": consumer_key, "consumer_secret": consumer_secret})
+    return seal.seal(plain.encode(), aad=store_id)
+
+
+def utc_now() -> datetime:
+    """Give the time, aware UTC."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def open_runtime(
+    settings: Settings,
+    *,
+    works: bool,
+    url: str | None = None,
+    meters: Metrics | None = None,
+    adapt: Callable[[Runtime], Runtime] = lambda runtime: runtime,
+) -> AsyncIterator[Runtime]:
+    """Open everything a process needs; with `works` it runs jobs as well.
+
+    `adapt` lets a test put something between the flows and what they use.
+
+    On the way out refunds in hand get the grace of the settings to finish; what is left is handed over: not yet sent
+    ones to any worker, sent ones as uncertain.
+    """
+    seal = sealer(settings)
+    meters = meters or Metrics()
+    where = url or await asyncio.to_thread(database_url, settings)
+    async with AsyncExitStack() as stack:
+        database = Database(where, size=settings.database_pool_size)
+        await database.open()
+        stack.push_async_callback(database.close)
+        outbound = Outbound(
+            allow_private=settings.allow_private_stores, connect_timeout_s=settings.store_connect_timeout_s
+        )
+        stack.push_async_callback(outbound.aclose)
+        slot = jobs.RuntimeSlot()
+        connector = procrastinate.PsycopgConnector(conninfo=where, min_size=1, max_size=4)
+        job_app = jobs.build(connector, slot, sweep_interval_s=settings.sweep_interval_s)
+        await stack.enter_async_context(job_app.open_async())
+        plain = Runtime(
+            settings=settings,
+            database=database,
+            stores=Stores(settings, database, outbound, seal, meters),
+            jobs=jobs.ProcrastinateJobs(job_app),
+            meters=meters,
+            executions=Executions(),
+            executor_id=f"ex_{ULID()}",
+            clock=utc_now,
+        )
+        runtime = adapt(plain)
+        slot.put(runtime)
+        lease = timedelta(seconds=settings.lease_s)
+
+        async def beat() -> None:
+            async with database.reading() as conn:
+                await executors.beat(conn, runtime.executor_id, works=works, lease=lease)
+
+        async def close_idle() -> None:
+            await outbound.close_idle(_IDLE_POOL_AGE)
+
+        await beat()
+        background = [
+            asyncio.create_task(_every(settings.lease_s / 4, beat)),
+            asyncio.create_task(_every(60, close_idle)),
+        ]
+        if works:
+            options = jobs.worker_options(concurrency=_JOB_CONCURRENCY)
+            background.append(asyncio.create_task(_work(job_app, options)))
+        try:
+            yield runtime
+        finally:
+            if works:
+                background.pop().cancel()
+            await runtime.executions.drain(timedelta(seconds=settings.shutdown_grace_s))
+            async with database.reading() as conn:
+                await executors.let_go(conn, runtime.executor_id)
+                await executors.leave(conn, runtime.executor_id)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+
+
+async def _work(job_app: procrastinate.App, options: dict[str, object]) -> None:
+    """Run jobs until cancelled; a worker that breaks (the database went away) starts again."""
+    while True:
+        try:
+            await job_app.run_worker_async(**options)  # type: ignore[arg-type]
+        except Exception:
+            log.exception("worker.broke")
+        await asyncio.sleep(1)
+
+
+async def _every(seconds: float, do: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await do()
+        except Exception:
+            log.exception("upkeep.failed", task=getattr(do, "__name__", "task"))
