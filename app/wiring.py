@@ -137,7 +137,7 @@ async def open_runtime(
     """
     seal = sealer(settings)
     meters = meters or Metrics()
-    where = url or await asyncio.to_thread(database_url, settings)
+    where = url if url is not None else await asyncio.to_thread(database_url, settings)
     async with AsyncExitStack() as stack:
         database = Database(where, size=settings.database_pool_size)
         await database.open()

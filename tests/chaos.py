@@ -25,7 +25,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from app.crypto import new_api_key, new_sealing_key
-from app.database import Database, migrate, start_embedded
+from app.database import Database, migrate, start_embedded, stop_embedded
 from app.ledger import tenants
 from app.settings import Settings
 from app.wiring import seal_credentials, sealer
@@ -137,7 +137,7 @@ class World:
             "REFUND_GATEWAY_LOG_LEVEL": "warning",
         }
         await self._add_tenant()
-        log = (self.folder / "sandbox.log").open("wb")
+        log = (self.folder / "sandbox.log").open("wb")  # the child's, for as long as it lives
         self.sandbox = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -246,6 +246,7 @@ class World:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+        await asyncio.to_thread(stop_embedded, self.folder / "postgres")
 
 
 def bodies(order: dict[str, Any], count: int, pick: random.Random) -> list[dict[str, Any]]:

@@ -61,6 +61,13 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture
+def chaos_folder() -> Iterator[Path]:
+    """Give a folder that a PostgreSQL of the test's own can run in."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def database_url(postgres: str) -> Iterator[str]:
     """Give a migrated database of the test's own."""
     name = f"test_{uuid4().hex}"

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from app import __version__
-from app.api import openapi, operations, pages, refunds, stores
+from app.api import operations, pages, refunds, specification, stores
 from app.api.auth import KeyRing, RateLimit
 from app.api.errors import install_handlers
 from app.api.middleware import Frame
@@ -25,7 +25,7 @@ def build(settings: Settings, lifespan: Lifespan | None = None, *, body_within_s
     app = FastAPI(
         title="Refund Gateway",
         version=__version__,
-        description=openapi.DESCRIPTION,
+        description=specification.DESCRIPTION,
         lifespan=lifespan,
         middleware=[Middleware(Frame, body_limit_bytes=settings.body_limit_bytes, body_within_s=body_within_s)],
         redirect_slashes=False,
@@ -42,7 +42,7 @@ def build(settings: Settings, lifespan: Lifespan | None = None, *, body_within_s
 
     def describe() -> dict[str, Any]:
         if not described:
-            described.update(openapi.complete(FastAPI.openapi(app)))
+            described.update(specification.complete(FastAPI.openapi(app)))
         return described
 
     app.openapi = describe  # type: ignore[method-assign]

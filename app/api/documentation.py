@@ -10,41 +10,19 @@ from app.domain.errors import RefusalCode
 
 #: Any route that asks for a key can answer these.
 _OF_KEYS: tuple[ProblemCode, ...] = ("unauthorized", "forbidden", "rate_limited")
+#: Any route that takes a body, a query or headers of its own.
+OF_INPUT: tuple[ProblemCode, ...] = ("invalid_request",)
 #: Any route at all.
-_OF_ALL: tuple[ProblemCode, ...] = ("invalid_request", "internal_error", "service_unavailable")
+_OF_ALL: tuple[ProblemCode, ...] = ("internal_error", "service_unavailable")
 #: Any route that reads a body.
-OF_BODIES: tuple[ProblemCode, ...] = ("body_too_large", "body_too_slow", "unsupported_media_type")
+OF_BODIES: tuple[ProblemCode, ...] = ("invalid_request", "body_too_large", "body_too_slow", "unsupported_media_type")
 #: Whatever the business can refuse about a refund.
 OF_DECISIONS: tuple[ProblemCode, ...] = get_args(RefusalCode)
 #: Any route that reads a store.
 OF_STORES: tuple[ProblemCode, ...] = ("store_not_found", "store_unavailable", "store_misconfigured")
 
-_RATE_HEADERS: Mapping[str, Any] = {
-    "RateLimit-Limit": {"description": "Requests per window.", "schema": {"type": "integer"}},
-    "RateLimit-Remaining": {"description": "Requests left in this window.", "schema": {"type": "integer"}},
-    "RateLimit-Reset": {"description": "Seconds until the next window.", "schema": {"type": "integer"}},
-}
-_REQUEST_ID: Mapping[str, Any] = {
-    "X-Request-Id": {"description": "The request's id: the one sent, or a new one.", "schema": {"type": "string"}}
-}
-_RETRY_AFTER: Mapping[str, Any] = {
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
-}
-LOCATION: Mapping[str, Any] = {
-    "Location": {"description": "The refund's address.", "schema": {"type": "string", "format": "uri-reference"}}
-}
-REPLAYED: Mapping[str, Any] = {
-    "Idempotent-Replayed": {
-        "description": "`true` when the refund was there before this request.",
-        "schema": {"type": "string", "const": "true"},
-    }
-}
-PREFERENCE_APPLIED: Mapping[str, Any] = {
-    "Preference-Applied": {"description": "The preferences that were honoured.", "schema": {"type": "string"}}
-}
-LINK: Mapping[str, Any] = {
-    "Link": {"description": 'The next page, with rel="next"; absent on the last.', "schema": {"type": "string"}}
-}
+_OF_ANY_ANSWER = ("X-Request-Id",)
+_OF_KEYED_ANSWERS = ("X-Request-Id", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 
 def documented(
@@ -53,11 +31,11 @@ def documented(
     *,
     answers: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Give a route's keyword arguments for its documentation; `answers` holds the good ones' entries by status."""
+    """Give a route's keyword arguments for its documentation; `answers` holds the good ones by status."""
     codes: set[ProblemCode] = {*problems, *_OF_ALL, *(() if scope is None else _OF_KEYS)}
-    headers = {**_REQUEST_ID, **({} if scope is None else _RATE_HEADERS)}
+    headers = _OF_ANY_ANSWER if scope is None else _OF_KEYED_ANSWERS
     responses: dict[int | str, dict[str, Any]] = {
-        status: {**entry, "headers": {**headers, **entry.get("headers", {})}} for status, entry in answers.items()
+        status: {**entry, "headers": _headers(*headers, *entry.get("headers", ()))} for status, entry in answers.items()
     }
     by_status: dict[int, list[ProblemCode]] = defaultdict(list)
     for code in sorted(codes):
@@ -70,11 +48,15 @@ def documented(
     return {"responses": responses, "openapi_extra": extra}
 
 
-def _problem_response(status: int, codes: list[ProblemCode], headers: Mapping[str, Any]) -> dict[str, Any]:
-    with_retry = status in (429, 503)
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _problem_response(status: int, codes: list[ProblemCode], headers: tuple[str, ...]) -> dict[str, Any]:
+    more = ("Retry-After",) if status in (429, 503) else ()
     return {
         "description": " · ".join(f"`{code}`: {PROBLEMS[code].title}" for code in codes),
-        "headers": {**headers, **(_RETRY_AFTER if with_retry else {})},
+        "headers": _headers(*headers, *more),
         "content": {
             PROBLEM_JSON: {
                 "schema": {

@@ -21,9 +21,9 @@ from app.api.reading import JsonRoute
 from app.api.schemas import Page, RefundBody, RefundQuery, ResolveBody, to_command
 from app.api.trace import trace_of
 from app.api.views import (
-    EventPage,
+    EventList,
     PreviewView,
-    RefundPage,
+    RefundList,
     RefundView,
     event_view,
     preview_view,
@@ -56,7 +56,7 @@ _OF_CREATION: tuple[ProblemCode, ...] = (
     "refund_failed",
     "refund_canceled",
 )
-_CREATED = {**docs.LOCATION, **docs.REPLAYED, **docs.PREFERENCE_APPLIED}
+_CREATED = ("Location", "Idempotent-Replayed", "Preference-Applied")
 
 
 @router.post(
@@ -129,7 +129,9 @@ async def preview_refund(
     "",
     operation_id="list_refunds",
     **docs.documented(
-        "refunds:read", answers={200: {"description": "A page of refunds, newest first.", "headers": docs.LINK}}
+        "refunds:read",
+        docs.OF_INPUT,
+        answers={200: {"description": "A page of refunds, newest first.", "headers": ["Link"]}},
     ),
 )
 async def list_refunds(
@@ -138,7 +140,7 @@ async def list_refunds(
     caller: Annotated[Caller, Depends(Requires("refunds:read"))],
     runtime: RuntimeOf,
     query: Annotated[RefundQuery, Query()],
-) -> RefundPage:
+) -> RefundList:
     """List refunds, newest first."""
     filters = search.RefundFilters(store_ids=caller.store_ids, **query.model_dump(exclude={"limit", "after"}))
     async with runtime.database.reading() as conn:
@@ -146,7 +148,7 @@ async def list_refunds(
             conn, caller.tenant_id, filters, limit=query.limit + 1, after=refund_cursor(query.after)
         )
     records, cursor = cut_page(request, response, found, query.limit)
-    return RefundPage(data=[refund_view(record) for record in records], next_cursor=cursor)
+    return RefundList(data=[refund_view(record) for record in records], next_cursor=cursor)
 
 
 async def _find(runtime: Runtime, caller: Caller, refund_id: str) -> RefundRecord:
@@ -174,8 +176,8 @@ async def get_refund(
     operation_id="list_refund_events",
     **docs.documented(
         "events:read",
-        ["refund_not_found"],
-        answers={200: {"description": "A page of the refund's timeline, oldest first.", "headers": docs.LINK}},
+        [*docs.OF_INPUT, "refund_not_found"],
+        answers={200: {"description": "A page of the refund's timeline, oldest first.", "headers": ["Link"]}},
     ),
 )
 async def list_refund_events(
@@ -185,7 +187,7 @@ async def list_refund_events(
     runtime: RuntimeOf,
     refund_id: RefundIdInPath,
     query: Annotated[Page, Query()],
-) -> EventPage:
+) -> EventList:
     """Read a refund's timeline: every change, attempt and answer of the store, who and when."""
     record = await _find(runtime, caller, refund_id)
     async with runtime.database.reading() as conn:
@@ -193,7 +195,7 @@ async def list_refund_events(
             conn, caller.tenant_id, record.id, limit=query.limit + 1, after=event_cursor(query.after)
         )
     timeline, cursor = cut_page(request, response, found, query.limit)
-    return EventPage(data=[event_view(event) for event in timeline], next_cursor=cursor)
+    return EventList(data=[event_view(event) for event in timeline], next_cursor=cursor)
 
 
 @router.post(

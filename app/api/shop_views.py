@@ -92,7 +92,7 @@ class StoreRefundList(View):
     next_cursor: Annotated[None, Field(description="Always null: the store gives all of them.")] = None
 
 
-class OrderShown(View):
+class StoreOrderView(View):
     """An order as it is in the store now, and what is still refundable of it."""
 
     id: str
@@ -193,11 +193,11 @@ class CapabilitiesView(View):
     apis: list[str]
 
 
-def order_shown(store: str, view: OrderView) -> OrderShown:
+def store_order_view(store: str, view: OrderView) -> StoreOrderView:
     """Show an order with what is left of it."""
     order, left = view.order, view.remaining
     decimals = order.decimals
-    return OrderShown(
+    return StoreOrderView(
         id=order.id,
         store=store,
         number=order.number,

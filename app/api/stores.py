@@ -13,14 +13,14 @@ from app.api.reading import JsonRoute
 from app.api.shop_views import (
     CapabilitiesView,
     HealthView,
-    OrderShown,
     StoreList,
+    StoreOrderView,
     StoreRefundList,
     StoreRefundView,
     StoreView,
     capabilities_view,
     health_view,
-    order_shown,
+    store_order_view,
     store_refund_view,
     store_view,
 )
@@ -116,9 +116,9 @@ async def get_order(
     runtime: RuntimeOf,
     store: StoreInPath,
     order_id: OrderIdInPath,
-) -> OrderShown:
+) -> StoreOrderView:
     """Read an order, with what is still refundable per line, tax rate, shipping, fee and in total."""
-    return order_shown(store, await _order(runtime, caller, store, order_id))
+    return store_order_view(store, await _order(runtime, caller, store, order_id))
 
 
 @router.get(

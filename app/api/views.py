@@ -176,7 +176,7 @@ class RefundView(View):
     settled_at: Time | None
 
 
-class RefundPage(View):
+class RefundList(View):
     """A page of refunds, newest first."""
 
     data: list[RefundView]
@@ -194,7 +194,7 @@ class EventView(View):
     at: Time
 
 
-class EventPage(View):
+class EventList(View):
     """A page of a refund's timeline, oldest first."""
 
     data: list[EventView]

@@ -1,6 +1,5 @@
 """What verbs show: tables for people, JSON for scripts; both on stdout, everything else on stderr."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
+from pydantic_core import to_json
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -30,8 +30,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def show_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
     """Write a value as JSON."""
-    document = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+    typer.echo(to_json(value, indent=2))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:

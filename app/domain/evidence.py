@@ -47,6 +47,11 @@ AnswerKind = Literal[
 ]
 
 
+def without_markers(reason: str) -> str:
+    """Give a reason without anything that could be taken for a marker, such as one copied from an earlier refund."""
+    return re.sub(rf"\s*\[?{MARKER_PATTERN}\]?", "", reason)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """A refund that was sent, or may have been."""
@@ -233,7 +238,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="no_row_but_a_payment_note",
         applies=lambda case: case.gateway and bool(case.sight.gateway_notes),
-        verdict=lambda case: Review(
+        verdict=lambda _: Review(
             code="payment_without_row",
             why="The store shows no refund, but its payment gateway left a note: it may have paid.",
         ),
@@ -348,22 +353,34 @@ def _payment_notes(
     """Give the notes that a payment gateway may have left for this attempt.
 
     A note that quotes our marker is ours. One that quotes another marker is another refund's. One without any is
-    explained by a paid row that it follows closely, one note per row; those left over may be ours.
+    explained by a paid row of the amount it speaks of that it follows closely: every row explains one note, the
+    earliest, so that a row whose own note was written before the attempt does not explain away a later one.
     """
     ours = tuple(note.text for note in notes if note.by_system and marker in note.text)
     quoted = {found for note in notes for found in _MARKER.findall(note.text)}
     explaining = [
-        row.created_at
-        for row in order.refunds
-        if row.refunded_payment and row.created_at is not None and not quoted.intersection(_MARKER.findall(row.reason))
+        row for row in order.refunds if row.refunded_payment and not quoted.intersection(_MARKER.findall(row.reason))
     ]
     unexplained: list[str] = []
     for note in sorted(notes, key=lambda note: note.created_at):
-        if not note.by_system or note.created_at < since or _MARKER.search(note.text) or _HOUSEKEEPING.match(note.text):
+        if not note.by_system or _MARKER.search(note.text) or _HOUSEKEEPING.match(note.text):
             continue
-        row_at = next((at for at in explaining if at <= note.created_at + _CLOCK_SLACK <= at + _NOTE_FOLLOWS_ROW), None)
-        if row_at is None:
+        row = next((row for row in explaining if _explains(row, note, order.decimals)), None)
+        if row is not None:
+            explaining.remove(row)
+        elif note.created_at >= since:
             unexplained.append(note.text)
-        else:
-            explaining.remove(row_at)
     return ours + tuple(unexplained)
+
+
+def _explains(row: StoreRefund, note: OrderNote, decimals: int) -> bool:
+    """Say whether a note may be the one that the payment gateway left for a row."""
+    if (
+        row.created_at is None
+        or not row.created_at <= note.created_at + _CLOCK_SLACK <= row.created_at + _NOTE_FOLLOWS_ROW
+    ):
+        return False
+    amount = f"{row.amount:.{decimals}f}"
+    return any(
+        re.search(rf"(?<![\d.,]){re.escape(text)}(?!\d)", note.text) for text in (amount, amount.replace(".", ","))
+    )

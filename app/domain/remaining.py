@@ -77,11 +77,10 @@ class RemainingLine:
     def of_quantity(self, quantity: Decimal) -> Parts:
         """Compute what some of the units left are worth (0 < quantity ≤ what is left).
 
-        The last unit takes everything left, so that units refunded one by one add up to the line.
+        Each time the share is taken of what is left, so the last unit takes the remainder, and units refunded one by
+        one add up to the line.
         """
-        if quantity == self.quantity:
-            return self.cents
-        return self.split(min(self.total, prorate(self.gross, quantity, self.quantity, self.decimals)))
+        return self.split(prorate(self.gross, quantity, self.quantity, self.decimals))
 
     def split(self, total: Decimal) -> Parts:
         """Split a total (0 ≤ total ≤ what is left) over net and rates in proportion to what is left of each.

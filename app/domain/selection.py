@@ -148,7 +148,7 @@ def _item(pointer: str, item: ItemRequest, left: Remaining, taken: dict[str, str
         parts = _parts_of_amount(pointer, item.amount, item.taxes, found)
         if isinstance(parts, list):
             return [*faults, *parts]
-    elif faults or quantity <= 0 or item.taxes is not None:
+    elif faults or quantity <= 0:
         return faults
     elif found.total == 0 and _charged(found) != 0:
         return [_nothing_left(pointer, found)]
@@ -230,8 +230,6 @@ def _named(pointer: str, request: LineRequest, kind: LineKind, left: Remaining, 
         parts = _parts_of_amount(pointer, request.amount, request.taxes, found)
         if isinstance(parts, list):
             return parts
-    elif request.taxes is not None:
-        return []
     elif found.total == 0:
         return [_nothing_left(pointer, found)]
     else:

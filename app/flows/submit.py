@@ -11,6 +11,7 @@ from ulid import ULID
 
 from app.domain.decision import check_command, decide
 from app.domain.errors import Refusal
+from app.domain.evidence import without_markers
 from app.domain.order import OrderSnapshot
 from app.domain.order_state import differences, fingerprint
 from app.domain.refund import GatewayCapability, RefundCommand, RefundPlan
@@ -63,6 +64,7 @@ async def submit(
     Nothing is created when the answer is a "no". `at_once` accepts it unseen: a worker validates and sends it.
     """
     arrived = rt.clock()
+    command = replace(command, reason=without_markers(command.reason))
     refusal = check_command(command)
     if refusal is not None:
         return refusal

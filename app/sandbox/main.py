@@ -133,6 +133,8 @@ def run(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        # A client that never closes its side of a TLS connection would hold the process for 30 s.
+        timeout_graceful_shutdown=5,
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,
     )

@@ -328,5 +328,6 @@ def _add_meta(call: Call, refund: Refund) -> Refund:
         for entry in wanted:
             if isinstance(entry, dict) and isinstance(entry.get("key"), str):
                 refund.meta.append(call.store.new_meta(str(entry["key"]), entry.get("value")))
+        refund.modified = call.store.now()
         call.store.save_refund(refund)
     return refund

@@ -18,8 +18,7 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 from app.domain.errors import RefusalCode
-from app.domain.order import OrderNote as OrderNote
-from app.domain.order import OrderSnapshot, StoreRefund
+from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
 from app.domain.refund import GatewayCapability, RefundPlan
 
 #: interactive: a caller is waiting; background: recovery, retries, batches. Interactive requests go first.

@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 
 from app import outbound
-from app.domain.order import OrderSnapshot, StoreRefund
+from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
 from app.domain.refund import GatewayCapability, RefundPlan, StorePolicy
 from app.outbound import Outbound
 from app.stores.connection import StoreConnection, StoreLimits
@@ -15,7 +15,6 @@ from app.stores.port import (
     Exchange,
     HealthReport,
     NotSent,
-    OrderNote,
     OrderNotFound,
     Priority,
     StoreAnswer,

@@ -9,17 +9,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from app.domain.money import digits_behind_the_dot, format_amount, iso_decimals
-from app.domain.order import (
-    LineKind,
-    OrderLine,
-    OrderSnapshot,
-    RefundedLine,
-    StoreRefund,
-    TaxPart,
-    TaxRate,
-)
+from app.domain.order import LineKind, OrderLine, OrderNote, OrderSnapshot, RefundedLine, StoreRefund, TaxPart, TaxRate
 from app.domain.refund import GatewayCapability, PlanLine, RefundPlan
-from app.stores.port import OrderNote, PaymentMethod
+from app.stores.port import PaymentMethod
 from app.stores.reading import (
     DP,
     NUMBER,

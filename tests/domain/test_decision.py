@@ -212,6 +212,7 @@ def test_a_rounding_excess_is_trimmed_off_the_largest_computed_lines() -> None:
     assert plan.amount == D("12.00")
     assert [part.total for part in plan.lines] == [D("11.97"), D("0.01"), D("0.01"), D("0.01")]
     assert texts(plan.lines[0]) == ["9", "1", "9.98", "1.99"]
+    assert planned(ask(items=entries[::-1]), charged).lines == plan.lines[::-1]
     named = (item("9", quantity=1, amount=D("12.00")), *entries[1:])
     plan = planned(ask(items=named), charged)
     assert [part.total for part in plan.lines] == [D("12.00"), 0, 0, 0]
@@ -245,6 +246,12 @@ def test_an_amount_named_by_the_caller_is_never_trimmed() -> None:
     short = replace(ONE_SHIRT, total=D("9.98"))
     faults = refused(ask(items=(item("303", amount=D("9.99")),), amount=D("9.99")), short)
     the_fault("exceeds_refundable", "/amount", faults, refundable="9.98", requested="9.99")
+
+
+def test_an_excess_that_the_computed_lines_cannot_bear_is_refused_with_what_was_asked() -> None:
+    charged = order("9.97", line("1", "0.01", quantity="1"), line("2", "9.99", quantity="1"))
+    faults = refused(ask(items=(item("1", quantity=1), item("2", amount=D("9.99")))), charged)
+    the_fault("exceeds_refundable", "", faults, refundable="9.97", requested="10.00")
 
 
 # Everything that is left
@@ -314,6 +321,8 @@ def test_goodwill_beyond_what_the_lines_leave_is_refused_at_goodwill() -> None:
     faults = refused(ask(shipping="all", goodwill=D("75.35")))
     the_fault("exceeds_refundable", "/goodwill", faults, refundable="81.34", requested="81.35")
     the_fault("exceeds_refundable", "/goodwill", refused(ask(goodwill=D("81.35"))), refundable="81.34")
+    faults = refused(ask(items=(item("319", quantity=2),), goodwill=D("1.00")), replace(COUPON, total=D("30")))
+    the_fault("exceeds_refundable", "", faults, refundable="30.00", requested="44.19")
 
 
 def test_more_units_than_are_left_are_refused() -> None:

@@ -21,6 +21,7 @@ from app.domain.evidence import (
     Wait,
     sight_of,
     weigh,
+    without_markers,
 )
 from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
 from app.domain.refund import Failure
@@ -220,13 +221,56 @@ def test_notes_of_other_refunds_people_and_earlier_times_do_not_count() -> None:
     assert sight(notes=notes).gateway_notes == ()
 
 
+def other(**fields: object) -> StoreRefund:
+    """Give a paid refund that somebody else made, a second after the attempt."""
+    values: dict[str, object] = {
+        "id": "9",
+        "reason": "by hand",
+        "refunded_payment": True,
+        "amount": Decimal("5.00"),
+        "created_at": LOST + timedelta(seconds=1),
+    }
+    return row(**(values | fields))
+
+
 def test_a_paid_row_explains_one_note_and_no_more() -> None:
-    other = row(id="9", reason="by hand", refunded_payment=True, created_at=LOST + timedelta(seconds=1))
-    notes = (note("Refunded 5.00", after_s=2), note("Refunded 20.00", after_s=3))
-    assert sight(other, notes=notes).gateway_notes == ("Refunded 20.00",)
+    notes = (note("Refunded 5,00 EUR", after_s=2), note("Refunded 5.00 EUR", after_s=3))
+    assert sight(other(), notes=notes).gateway_notes == ("Refunded 5.00 EUR",)
+
+
+def test_a_row_that_had_its_note_before_the_attempt_explains_no_later_one() -> None:
+    before = other(created_at=LOST - timedelta(seconds=4))
+    notes = (note("Refunded 5.00", after_s=-4), note("Refunded 5.00", after_s=1))
+    assert sight(before, notes=notes).gateway_notes == ("Refunded 5.00",)
+
+
+@pytest.mark.parametrize(
+    "row_of_another",
+    [
+        other(amount=Decimal("6.00")),
+        other(amount=Decimal("15.00")),
+        other(created_at=None),
+        other(created_at=LOST + timedelta(minutes=1)),
+        other(refunded_payment=False),
+    ],
+)
+def test_a_row_of_another_amount_or_time_or_without_payment_explains_nothing(row_of_another: StoreRefund) -> None:
+    assert sight(row_of_another, notes=(note("Refunded 5.00", after_s=2),)).gateway_notes == ("Refunded 5.00",)
 
 
 def test_a_row_whose_own_note_quotes_it_explains_no_other_note() -> None:
-    other = row(id="9", reason="[RG-00000000]", refunded_payment=True, created_at=LOST + timedelta(seconds=1))
-    notes = (note("Refunded 5.00 [RG-00000000]", after_s=2), note("Refunded 20.00", after_s=3))
-    assert sight(other, notes=notes).gateway_notes == ("Refunded 20.00",)
+    quoted = other(reason="[RG-00000000]")
+    notes = (note("Refunded 5.00 [RG-00000000]", after_s=2), note("Refunded 5.00", after_s=3))
+    assert sight(quoted, notes=notes).gateway_notes == ("Refunded 5.00",)
+
+
+@pytest.mark.parametrize(
+    ("reason", "clean"),
+    [
+        ("Customer request [RG-7F3K9Q2X]", "Customer request"),
+        ("RG-7F3K9Q2X again", " again"),
+        ("Ring RG-7 broken [sic]", "Ring RG-7 broken [sic]"),
+    ],
+)
+def test_a_reason_cannot_carry_somebody_elses_marker(reason: str, clean: str) -> None:
+    assert without_markers(reason) == clean

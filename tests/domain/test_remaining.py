@@ -112,6 +112,8 @@ def test_units_never_come_to_more_than_the_money_left_on_their_line() -> None:
 def test_a_part_that_is_used_up_leaves_its_cent_to_the_next_short_one() -> None:
     (line,) = remaining(order("5.01", item("5.00", "0.003", "0.003"))).lines
     assert texts(line.cents) == ["5.00", "0.01", "0.00", "5.01"]
+    (line,) = remaining(order("2000.02", item("1000", "1000", *["0.0015"] * 10))).lines
+    assert texts(line.cents) == ["1000.00", "1000.00", "0.01", "0.01", *["0.00"] * 8, "2000.02"]
     (line,) = remaining(order("2.02", item("1.00", "1.00", "0.008", "0.007"))).lines
     assert texts(line.cents) == ["1.00", "1.00", "0.01", "0.01", "2.02"]
 
@@ -120,6 +122,9 @@ def test_half_a_cent_taken_too_much_of_net_is_missing_from_the_tax() -> None:
     taken = row("9.99", refunded("8.33", "1.66"))
     (line,) = remaining(order("9.99", item("8.325", "1.665"), refunds=(taken,))).lines
     assert (line.gross, line.total, line.net, line.taxes) == (0, 0, 0, taxes("0.005"))
+    taken = row("9.99", refunded("8.32", "1.67"))
+    (line,) = remaining(order("9.99", item("8.325", "1.665"), refunds=(taken,))).lines
+    assert (line.gross, line.total, line.net, line.taxes) == (0, 0, Decimal("0.005"), taxes("0"))
 
 
 def test_an_over_refunded_line_has_nothing_left_rather_than_less() -> None:

@@ -1,0 +1,393 @@
+"""`refund-gateway refund`: preview, carry out and look at refunds, in this process and by the API's own rules."""
+
+import asyncio
+import re
+import traceback
+from collections.abc import Iterable
+from typing import Annotated, Any, NoReturn, assert_never
+
+import typer
+from ulid import ULID
+
+from app.api.errors import No, problem_of
+from app.api.values import REFUND_ID_PATTERN
+from app.api.views import BreakdownView, LineView, event_view, preview_view, refund_view
+from app.cli.access import TenantName, find_tenant, ledger, load_settings, operator, runtime
+from app.cli.ends import EXIT_CODES, Ended, Exit, expected, one_line, verb
+from app.cli.refund_request import (
+    Amount,
+    Currency,
+    Fees,
+    Goodwill,
+    Items,
+    OrderId,
+    OrderNumber,
+    Payment,
+    Reason,
+    Reference,
+    Remaining,
+    Restock,
+    Shipping,
+    StoreOption,
+    read_command,
+)
+from app.cli.screen import AsJson, heading, note, show_facts, show_json, show_table
+from app.domain.refund import Money, RefundCommand, Status
+from app.flows.preview import preview as preview_flow
+from app.flows.results import Accepted, Caller, Quote, RefundNotFound, RequestInProgress, StoreFailed, StoreNotFound
+from app.flows.runtime import Runtime
+from app.flows.submit import submit
+from app.ledger import events, search
+from app.ledger import refunds as ledger_refunds
+from app.ledger.records import RefundRecord
+
+app = typer.Typer(no_args_is_help=True, help="Refunds, by the API's own rules.")
+
+_TIMELINE_LIMIT = 1_000
+_VISIBLE = re.compile(r"[!-~]{1,255}")
+_REFUND_ID = re.compile(REFUND_ID_PATTERN)
+
+
+@app.command(epilog=EXIT_CODES)
+@verb
+async def preview(
+    tenant: TenantName,
+    store: StoreOption,
+    *,
+    order: OrderId = None,
+    order_number: OrderNumber = None,
+    amount: Amount = None,
+    currency: Currency = None,
+    item: Items = None,
+    shipping: Shipping = None,
+    fees: Fees = None,
+    remaining: Remaining = False,
+    goodwill: Goodwill = None,
+    payment: Payment = "gateway",
+    restock: Restock = False,
+    reason: Reason = "",
+    reference: Reference = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a refund would be, without doing it."""
+    command = read_command(
+        item,
+        store=store,
+        order_id=order,
+        order_number=order_number,
+        amount=amount,
+        currency=currency,
+        shipping=shipping,
+        fees=fees,
+        remaining=remaining,
+        goodwill=goodwill,
+        payment=payment,
+        restock=restock,
+        reason=reason,
+        external_reference=reference,
+    )
+    async with runtime(load_settings()) as rt:
+        outcome = await preview_flow(rt, await _caller(rt, tenant), command)
+    if not isinstance(outcome, Quote):
+        _say_no(outcome, as_json=as_json)
+    shown = preview_view(store, outcome)
+    if as_json:
+        show_json(shown)
+        return
+    show_facts(
+        [
+            ("order", f"{shown.order.id} (number {shown.order.number})"),
+            ("refund", f"{shown.amount} {shown.currency}"),
+            ("refundable", f"{shown.refundable.before} before, {shown.refundable.after} after"),
+            ("payment", f"{shown.payment} ({_CAPABILITIES[shown.capability]})"),
+        ]
+    )
+    _show_breakdown(shown.breakdown)
+    for warning in shown.warnings:
+        note(f"Note: {warning}")
+
+
+@app.command(epilog=EXIT_CODES)
+@verb
+async def create(
+    tenant: TenantName,
+    store: StoreOption,
+    *,
+    order: OrderId = None,
+    order_number: OrderNumber = None,
+    amount: Amount = None,
+    currency: Currency = None,
+    item: Items = None,
+    shipping: Shipping = None,
+    fees: Fees = None,
+    remaining: Remaining = False,
+    goodwill: Goodwill = None,
+    payment: Payment = "gateway",
+    restock: Restock = False,
+    reason: Reason = "",
+    reference: Reference = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option("--idempotency-key", help="Names this request: the same key never makes a second refund."),
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option("--wait", min=0, help="Seconds to wait for the outcome.", show_default="the gateway's setting"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Carry a refund out, exactly once, and say what became of it.
+
+    Exit code 5 means that the outcome is not known yet: repeat the same command with the same --reference or
+    --idempotency-key, or look with `refund show`. It never pays twice.
+    """
+    command = read_command(
+        item,
+        store=store,
+        order_id=order,
+        order_number=order_number,
+        amount=amount,
+        currency=currency,
+        shipping=shipping,
+        fees=fees,
+        remaining=remaining,
+        goodwill=goodwill,
+        payment=payment,
+        restock=restock,
+        reason=reason,
+        external_reference=reference,
+    )
+    if idempotency_key is not None and _VISIBLE.fullmatch(idempotency_key) is None:
+        raise Ended(Exit.USAGE, "--idempotency-key takes 1 to 255 visible ASCII characters.")
+    settings = load_settings()
+    # Always one, so that a command that breaks off can be repeated without fear.
+    key = idempotency_key or f"cli-{ULID()}"
+    wait_s = min(settings.default_wait_s if wait is None else wait, settings.max_wait_s)
+    async with runtime(settings) as rt:
+        caller = await _caller(rt, tenant)
+        try:
+            outcome = await submit(
+                rt,
+                caller,
+                command,
+                idempotency_key=key,
+                request_id=f"cli_{ULID()}",
+                wait_s=wait_s,
+                at_once=False,
+            )
+        except asyncio.CancelledError:
+            raise Ended(Exit.NOT_KNOWN, f"Interrupted. {_repeat(command, key)}") from None
+        except Exception as error:
+            if expected(error) is None:
+                traceback.print_exception(error)
+            raise Ended(Exit.NOT_KNOWN, f"{one_line(error)}. {_repeat(command, key)}") from error
+    if not isinstance(outcome, Accepted):
+        _say_no(outcome, as_json=as_json)
+    record = outcome.record
+    if as_json:
+        show_json(refund_view(record))
+    else:
+        if outcome.replayed:
+            note("This refund was there already; nothing new was done.")
+        _show_refund(record)
+    _end_by_status(record, _repeat(command, key))
+
+
+@app.command(epilog=EXIT_CODES)
+@verb
+async def show(
+    tenant: TenantName,
+    refund_id: Annotated[str, typer.Argument(metavar="ID", help="The refund's id, rf_….")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show a refund with its timeline and the evidence behind its state."""
+    async with ledger(load_settings()) as conn:
+        owner = await find_tenant(conn, tenant)
+        record = await ledger_refunds.find(conn, owner.id, refund_id) if _REFUND_ID.fullmatch(refund_id) else None
+        if record is None:
+            _say_no(RefundNotFound(refund_id=refund_id), as_json=as_json)
+        timeline = await events.timeline(conn, owner.id, record.id, limit=_TIMELINE_LIMIT)
+    if as_json:
+        document = refund_view(record).model_dump(mode="json")
+        show_json({**document, "events": [event_view(event) for event in timeline]})
+        return
+    _show_refund(record)
+    if record.evidence:
+        heading("Evidence")
+        show_table(
+            ["at", "kind", "what was seen"],
+            [(seen.at, seen.kind, _with_facts(seen.text, seen.facts.items())) for seen in record.evidence],
+            empty="",
+        )
+    heading("Timeline")
+    show_table(
+        ["at", "event", "by", "details"],
+        [(event.at, event.type, event.actor, _with_facts("", event.data.items())) for event in timeline],
+        empty="Nothing has happened yet.",
+    )
+
+
+@app.command("list", epilog=EXIT_CODES)
+@verb
+async def list_(
+    tenant: TenantName,
+    *,
+    store: Annotated[str | None, typer.Option("--store", help="Only this store's.")] = None,
+    order: Annotated[str | None, typer.Option("--order", help="Only those of this order id.")] = None,
+    status: Annotated[Status | None, typer.Option("--status", help="Only those in this state.")] = None,
+    money: Annotated[Money | None, typer.Option("--money", help="Only those whose money is in this state.")] = None,
+    reference: Annotated[str | None, typer.Option("--reference", help="Only the one with this reference.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Refunds at most.")] = 50,
+    after: Annotated[str | None, typer.Option("--after", metavar="ID", help="Those older than this refund.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List refunds, newest first."""
+    filters = search.RefundFilters(
+        store=store, order_id=order, status=status, money=money, external_reference=reference
+    )
+    async with ledger(load_settings()) as conn:
+        owner = await find_tenant(conn, tenant)
+        found = await search.page(conn, owner.id, filters, limit=limit + 1, after=after)
+    records, more = found[:limit], len(found) > limit
+    if as_json:
+        cursor = records[-1].id if more else None
+        show_json({"data": [refund_view(record) for record in records], "next_cursor": cursor})
+        return
+    show_table(
+        ["id", "created", "store", "order", "amount", "status", "money", "reference"],
+        [
+            (
+                record.id,
+                record.created_at,
+                record.store,
+                record.order_number or record.order_id,
+                _amount(record),
+                record.status,
+                record.money,
+                record.external_reference,
+            )
+            for record in records
+        ],
+        empty="There is no such refund.",
+    )
+    if more:
+        note(f"There are more: --after {records[-1].id}")
+
+
+_CAPABILITIES = {
+    "refunds": "the payment method can refund",
+    "no_refunds": "the payment method cannot refund",
+    "missing": "the payment method is no longer installed",
+    "unknown": "the store does not say whether the payment method can refund",
+}
+
+
+async def _caller(rt: Runtime, tenant: str) -> Caller:
+    async with rt.database.reading() as conn:
+        return operator(await find_tenant(conn, tenant))
+
+
+def _repeat(command: RefundCommand, key: str) -> str:
+    name = f"--reference {command.external_reference}" if command.external_reference else f"--idempotency-key {key}"
+    return f"The refund goes on if it was begun; repeat the command with {name} to learn the outcome."
+
+
+def _say_no(no: No, *, as_json: bool) -> NoReturn:
+    """End the verb with a flow's "no": the API's own words, and its whole document for scripts."""
+    problem = problem_of(no)
+    if as_json:
+        show_json(problem.document(request_id=f"cli_{ULID()}"))
+    match no:
+        case RefundNotFound() | StoreNotFound() | StoreFailed(code="order_not_found"):
+            code = Exit.NOT_FOUND
+        case StoreFailed():
+            code = Exit.STORE
+        case RequestInProgress():
+            code = Exit.NOT_KNOWN
+        case _:
+            code = Exit.REFUSED
+    faults = [str(fault["message"]) for fault in problem.errors or ()]
+    sentence = " ".join(dict.fromkeys(faults)) or problem.detail
+    if isinstance(no, StoreNotFound):
+        sentence = f"The tenant has no store {no.store!r} in use."
+    raise Ended(code, sentence)
+
+
+def _end_by_status(record: RefundRecord, repeat: str) -> None:
+    match record.status:
+        case "succeeded":
+            return
+        case "failed" | "canceled":
+            why = f": {record.failure.message}" if record.failure else "."
+            raise Ended(Exit.REFUSED, f"The refund {record.id} is {record.status}{why}")
+        case "needs_review":
+            raise Ended(
+                Exit.NOT_KNOWN,
+                f"The refund {record.id} needs a person to look at the payment provider; see `refund show {record.id}`.",
+            )
+        case "pending" | "sending" | "uncertain":
+            raise Ended(Exit.NOT_KNOWN, f"The refund {record.id} is {record.status}. {repeat}")
+        case _:
+            assert_never(record.status)
+
+
+def _amount(record: RefundRecord) -> str:
+    shown = refund_view(record).amount
+    return "" if shown is None else f"{shown} {record.currency}"
+
+
+_MONEY: dict[Money, str] = {
+    "moved": "moved: the payment provider has paid it back",
+    "not_moved": "not moved",
+    "unknown": "not known yet",
+    "outside": "outside: the store only records it",
+}
+
+
+def _show_refund(record: RefundRecord) -> None:
+    shown = refund_view(record)
+    number = f" (number {record.order_number})" if record.order_number else ""
+    show_facts(
+        [
+            ("refund", record.id),
+            ("status", record.status),
+            ("money", _MONEY[record.money]),
+            ("store", record.store),
+            ("order", None if record.order_id is None else f"{record.order_id}{number}"),
+            ("amount", _amount(record)),
+            ("payment", record.payment),
+            ("reason", record.reason),
+            ("reference", record.external_reference),
+            ("store refund", record.store_refund_id),
+            ("marker", record.marker),
+            ("failure", None if record.failure is None else f"{record.failure.code}: {record.failure.message}"),
+            ("attempts", record.attempts),
+            ("created", record.created_at),
+            ("settled", record.settled_at),
+        ]
+    )
+    if shown.breakdown is not None:
+        _show_breakdown(shown.breakdown)
+
+
+def _show_breakdown(breakdown: BreakdownView) -> None:
+    kinds: list[tuple[str, Iterable[LineView]]] = [
+        ("item", breakdown.items),
+        ("shipping", breakdown.shipping),
+        ("fee", breakdown.fees),
+    ]
+    rows: list[tuple[object, ...]] = [
+        (kind, line.line_id, line.name, line.quantity or "", line.net, line.tax, line.total)
+        for kind, lines in kinds
+        for line in lines
+    ]
+    if rows:
+        show_table(["part", "line", "name", "quantity", "net", "tax", "amount"], rows, empty="")
+    others = [("goodwill", breakdown.goodwill), ("unallocated", breakdown.unallocated)]
+    show_facts((name, value) for name, value in others if value.strip("0.") and rows)
+
+
+def _with_facts(text: str, facts: Iterable[tuple[str, Any]]) -> str:
+    shown = " ".join(f"{name}={value}" for name, value in facts if value not in (None, "", [], {}))
+    return f"{text} ({shown})" if text and shown else text or shown
