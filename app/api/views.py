@@ -124,7 +124,7 @@ _REFUND_EXAMPLE: dict[str, Any] = {
     "payment": "gateway",
     "restock": False,
     "reason": "Customer request",
-    "reason_code": None,
+    "reason_code": "damaged",
     "store_refund_id": "726",
     "external_reference": "CM-2026-00017",
     "metadata": {},

@@ -1,4 +1,4 @@
-"""`refund-gateway demo`: everything on this machine, a store to practise on included, and a refund to copy and paste."""
+"""`refund-gateway demo`: everything on this machine, a practice store included, and a refund to copy and paste."""
 
 import asyncio
 import http.client
@@ -8,7 +8,7 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +34,13 @@ _PORTS_FREE_WITHIN_S = 3.0
 _STOP_MARGIN_S = 4.0
 
 #: What a person who kills the gateway in the middle of a refund would otherwise have to wait for.
-_SHORT_TIMES = {
-    "REFUND_GATEWAY_LEASE_S": "5",
-    "REFUND_GATEWAY_QUIET_PERIOD_S": "2",
-    "REFUND_GATEWAY_STORE_LIMIT_S": "15",
-    "REFUND_GATEWAY_SWEEP_INTERVAL_S": "1",
-    "REFUND_GATEWAY_SHUTDOWN_GRACE_S": "3",
-    "REFUND_GATEWAY_LOG_FORMAT": "console",
+_DEFAULTS = {
+    "lease_s": "5",
+    "quiet_period_s": "2",
+    "store_limit_s": "15",
+    "sweep_interval_s": "1",
+    "shutdown_grace_s": "3",
+    "log_format": "console",
 }
 #: The demo never works on somebody's real ledger, and never seals with real keys.
 _NOT_THE_DEMOS = ("REFUND_GATEWAY_DATABASE_URL", "REFUND_GATEWAY_SEALING_KEYS")
@@ -57,16 +57,16 @@ async def demo(
 
     Everything is kept in one folder: a second run finds it again. Ctrl-C stops everything.
     """
+    plan = _Demo.of(port, sandbox_port, var)
     with _stopping_quietly() as children:
         try:
-            await _run(_Demo.of(port, sandbox_port, var), children)
+            await _run(plan, children)
         except asyncio.CancelledError:
-            note("\nStopping ...")
+            typer.echo("\nStopping ...", err=True)
         finally:
-            grace_s = float(_short_times()["REFUND_GATEWAY_SHUTDOWN_GRACE_S"])
             # The gateway first: what it has in hand needs the store.
             for child in reversed(children):
-                await child.stop(within_s=grace_s + _STOP_MARGIN_S)
+                await child.stop(within_s=plan.settings.shutdown_grace_s + _STOP_MARGIN_S)
 
 
 @contextmanager
@@ -95,8 +95,8 @@ def _stopping_quietly() -> Iterator[list[Child]]:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _short_times() -> Mapping[str, str]:
-    return {name: os.environ.get(name) or value for name, value in _SHORT_TIMES.items()}
+def _variable(setting: str) -> str:
+    return f"REFUND_GATEWAY_{setting.upper()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,9 @@ class _Demo:
     def of(cls, port: int, sandbox_port: int, var: Path) -> "_Demo":
         if port == sandbox_port:
             raise Ended(Exit.USAGE, "The gateway and the sandbox need a port each.")
+        unset = {name: value for name, value in _DEFAULTS.items() if not os.environ.get(_variable(name))}
         settings = load_settings(
+            **unset,
             environment="demo",
             allow_private_stores=True,
             host=_HOST,
@@ -135,15 +137,19 @@ class _Demo:
 
     def environment(self, database: str) -> dict[str, str]:
         """Give the gateway's environment: the caller's, the demo's own settings, and short times by default."""
-        theirs = {name: value for name, value in os.environ.items() if name not in _NOT_THE_DEMOS}
         return {
-            **theirs,
-            **_short_times(),
+            **{_variable(name): value for name, value in _DEFAULTS.items()},
+            **_environment(),
             "REFUND_GATEWAY_ENVIRONMENT": "demo",
             "REFUND_GATEWAY_ALLOW_PRIVATE_STORES": "true",
             "REFUND_GATEWAY_VAR": str(self.var),
             "REFUND_GATEWAY_DATABASE_URL": database,
         }
+
+
+def _environment() -> dict[str, str]:
+    """Give the caller's environment without what is not the demo's, and without empty values."""
+    return {name: value for name, value in os.environ.items() if value and name not in _NOT_THE_DEMOS}
 
 
 async def _run(demo: _Demo, children: list[Child]) -> None:
@@ -161,7 +167,7 @@ async def _run(demo: _Demo, children: list[Child]) -> None:
         sandbox = Child(
             name="sandbox store",
             arguments=["sandbox", "--port", str(demo.sandbox_port), "--database", str(demo.var / "sandbox.db")],
-            environment={name: value for name, value in os.environ.items() if name not in _NOT_THE_DEMOS},
+            environment=_environment(),
             log=demo.var / "sandbox.log",
         )
         gateway = Child(
@@ -348,7 +354,7 @@ def _curl(url: str, key: str, body: Any, *, idempotency_key: str | None = None) 
     headers = [f"Authorization: Bearer {key}", "Content-Type: application/json"]
     if idempotency_key is not None:
         headers.append(f"Idempotency-Key: {idempotency_key}")
-    words = ["curl", "-sS", "-i", url, *(word for header in headers for word in ("-H", header))]
+    words = ["curl", "-sS", "-i", "-w", "\\n", url, *(word for header in headers for word in ("-H", header))]
     return shlex.join([*words, "-d", json.dumps(body)])
 
 

@@ -62,7 +62,12 @@ def expected(error: Exception) -> Ended | None:
         case psycopg.OperationalError():
             return Ended(Exit.GATEWAY, f"The database cannot be used: {one_line(error)}.")
         case subprocess.SubprocessError():
-            return Ended(Exit.GATEWAY, f"The embedded PostgreSQL could not be started: {one_line(error)}.")
+            return Ended(
+                Exit.GATEWAY,
+                "The embedded PostgreSQL could not be started; `postgres/log` under REFUND_GATEWAY_VAR says why.",
+            )
+        case OSError(strerror=str(reason)):
+            return Ended(Exit.GATEWAY, f"{error.filename or 'The system'}: {reason}.")
         case _:
             return None
 

@@ -61,7 +61,7 @@ def serve(
     ] = None,
     until_input_ends: UntilInputEnds = False,
 ) -> None:
-    """Serve the API, with a worker unless told otherwise; stops on SIGTERM or SIGINT once its refunds are in safe hands."""
+    """Serve the API, with a worker unless told otherwise; SIGTERM or SIGINT stops it once its refunds are safe."""
     settings, url = _ready()
     listener = _listen(host or settings.host, port or settings.port)
     config = uvicorn.Config(

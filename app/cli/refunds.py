@@ -324,7 +324,7 @@ def _end_by_status(record: RefundRecord, repeat: str) -> None:
         case "needs_review":
             raise Ended(
                 Exit.NOT_KNOWN,
-                f"The refund {record.id} needs a person to look at the payment provider; see `refund show {record.id}`.",
+                f"The refund {record.id} needs a person to look at the payment provider; see `refund show`.",
             )
         case "pending" | "sending" | "uncertain":
             raise Ended(Exit.NOT_KNOWN, f"The refund {record.id} is {record.status}. {repeat}")

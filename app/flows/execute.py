@@ -9,7 +9,6 @@ import contextlib
 import random
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, assert_never
 
@@ -86,22 +85,32 @@ class Executions:
 
 
 async def carry_out(
-    rt: Runtime, record: RefundRecord, shop: Shop, *, priority: Priority = "interactive", validated: bool = True
+    rt: Runtime,
+    record: RefundRecord,
+    shop: Shop,
+    *,
+    priority: Priority = "interactive",
+    validated: bool = True,
+    alone: bool = False,
 ) -> RefundRecord:
     """Send a pending refund that this process holds the lease of, and give it as it is afterwards.
 
     `validated` says that the plan was decided on a snapshot just read; a refund that has to wait for its turn is
-    checked against a new one.
+    checked against a new one. `alone` says that nothing was ahead of it when it was reserved, so that it may try at
+    once; the unique index still lets only one through.
     """
     for attempt in range(_TRIES_AT_ONCE):
-        checked = await _wait_for_turn(rt, record, shop, priority, validated=validated)
-        if not isinstance(checked, _MyTurn):
-            return checked
-        sending = await _mark_sending(rt, checked.record)
+        if not alone:
+            checked = await _wait_for_turn(rt, record, shop, priority, validated=validated)
+            if not isinstance(checked, _MyTurn):
+                return checked
+        alone = False
+        began = time.monotonic()
+        sending = await _mark_sending(rt, record)
         if sending is None:
             return await as_it_is(rt, record)
         if isinstance(sending, RefundRecord):
-            record, answer = sending, await _send(rt, sending, shop, priority)
+            record, answer = sending, await _send(rt, sending, shop, priority, marked_after=began)
             if not isinstance(answer, NotSent):
                 return await conclude(rt, record, answer, shop)
             last = attempt + 1 == _TRIES_AT_ONCE
@@ -113,9 +122,8 @@ async def carry_out(
     return await _hand_over(rt, record, "The order stayed busy.", after=timedelta(seconds=1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _MyTurn:
-    record: RefundRecord
+    """Nothing is ahead of the refund any more."""
 
 
 async def _wait_for_turn(
@@ -127,7 +135,7 @@ async def _wait_for_turn(
         async with rt.database.reading() as conn:
             ahead = await refunds.ahead_of(conn, record)
         if ahead is None:
-            return _MyTurn(record=record) if validated else await _check_again(rt, record, shop, priority)
+            return _MyTurn() if validated else await _check_again(rt, record, shop, priority)
         if ahead[1] == "uncertain":
             # It may take minutes to settle; a worker comes back to this one.
             return await _hand_over(rt, record, f"The order waits for {ahead[0]}.", after=timedelta(seconds=5))
@@ -140,9 +148,9 @@ async def _check_again(rt: Runtime, record: RefundRecord, shop: Shop, priority: 
     """Hold the plan against the order as it is now, because time has passed since it was decided."""
     plan = record.plan
     assert plan is not None
-    now = rt.clock()
     try:
-        order = await shop.store.read_order(plan.order_id, read_at=now, priority=priority)
+        # The ledger's clock, and an early reading of it: what settles meanwhile counts as a hold until it shows.
+        order = await shop.store.read_order(plan.order_id, read_at=record.updated_at, priority=priority)
         capability = await shop.store.payment_capability(order.payment_method, priority=priority)
     except StoreError as error:
         return await _hand_over(rt, record, str(error), after=timedelta(seconds=5))
@@ -151,7 +159,7 @@ async def _check_again(rt: Runtime, record: RefundRecord, shop: Shop, priority: 
             conn, record.store_id, plan.order_id, snapshot_read_at=order.read_at, before=record.id
         )
     refusal = fits(plan, order, holds=held, capability=capability, policy=shop.policy)
-    return _MyTurn(record=record) if refusal is None else await refuse(rt, record, refusal)
+    return _MyTurn() if refusal is None else await refuse(rt, record, refusal)
 
 
 async def refuse(rt: Runtime, record: RefundRecord, refusal: Refusal) -> RefundRecord:
@@ -166,18 +174,20 @@ async def _mark_sending(rt: Runtime, record: RefundRecord) -> RefundRecord | boo
     """Commit that the refund is about to leave; False when another of the order got in before, None when lost."""
     event = NewEvent(type="refund.sending", actor=rt.executor_id, data={"attempt": record.attempts + 1})
     try:
-        async with rt.database.transaction() as conn:
+        async with rt.database.committing() as conn:
             return await refunds.mark_sending(conn, record, event, lease=timedelta(seconds=rt.settings.lease_s))
     except refunds.OrderBusy:
         return False
 
 
-async def _send(rt: Runtime, record: RefundRecord, shop: Shop, priority: Priority) -> StoreAnswer:
+async def _send(
+    rt: Runtime, record: RefundRecord, shop: Shop, priority: Priority, *, marked_after: float
+) -> StoreAnswer:
     """Send the refund once. A cancelled process does not know what became of it and says so."""
     plan = record.plan
     assert plan is not None
-    assert record.sent_at is not None
-    held_up = (rt.clock() - record.sent_at).total_seconds()
+    # By this process's own steady clock, from before the mark was made: no other clock can make it look shorter.
+    held_up = time.monotonic() - marked_after
     if held_up > rt.settings.lease_s * _SAFE_SHARE_OF_LEASE:
         # The process was paused since the commit; others may already be looking for what it has not sent yet.
         return NotSent(message="held up before sending", retry_after_s=None, exchange=Exchange(duration_ms=0))
@@ -212,7 +222,7 @@ async def conclude(rt: Runtime, record: RefundRecord, answer: StoreAnswer, shop:
                 actor=rt.executor_id,
                 data={"store_refund_id": answer.store_refund_id, **wire(exchange)},
             )
-            async with rt.database.transaction() as conn:
+            async with rt.database.committing() as conn:
                 after = await refunds.mark_succeeded(conn, record, event, store_refund_id=answer.store_refund_id)
         case Refused(needs_look=False):
             failure = Failure(code=answer.code, message=answer.message)
@@ -271,7 +281,7 @@ async def _doubt(
     observation = Observation(kind="unclear_answer", text=message, at=now, facts=wire(exchange))
     async with rt.database.transaction() as conn:
         after = await refunds.mark_uncertain(
-            conn, record, event, answer=last, touch_lost_at=now, due_at=due_at, evidence=(observation,)
+            conn, record, event, answer=last, touch_lost_at=None, due_at=due_at, evidence=(observation,)
         )
         if after is not None and kind != "refused":
             await rt.jobs.settle_later(conn, record.id, at=due_at)

@@ -120,7 +120,8 @@ async def _see(rt: Runtime, record: RefundRecord, shop: Shop) -> Sight:
     plan = record.plan
     assert plan is not None
     assert record.sent_at is not None
-    looked_at = rt.clock()
+    # The ledger's clock, read before the store is: a look never counts as later than it was.
+    looked_at = record.updated_at if record.status == "uncertain" else rt.clock()
     notes = await shop.store.read_notes(plan.order_id) if record.payment == "gateway" else ()
     order = await shop.store.read_order(plan.order_id, read_at=looked_at, priority="background", verify=True)
     async with rt.database.reading() as conn:

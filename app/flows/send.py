@@ -48,7 +48,7 @@ async def send(rt: Runtime, refund_id: str) -> RefundRecord | None:
 
 
 async def _validate_and_send(rt: Runtime, record: RefundRecord, shop: Shop) -> RefundRecord:
-    found = await read_order(shop, record.command, read_at=rt.clock(), priority="background")
+    found = await read_order(shop, record.command, read_at=record.updated_at, priority="background")
     match found:
         case AmbiguousOrderNumber():
             failure = Failure(

@@ -32,7 +32,7 @@ async def fail(
         actor=rt.executor_id,
         data={"code": failure.code, "message": failure.message, **(data or {})},
     )
-    async with rt.database.transaction() as conn:
+    async with rt.database.committing() as conn:
         return await refunds.mark_failed(conn, record, event, failure=failure)
 
 

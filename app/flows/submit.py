@@ -93,11 +93,19 @@ async def submit(
         known = await _opening(rt, caller, command, idempotency_key, content)
         assert not isinstance(known, _New)
         return known
-    if not isinstance(reserved, RefundRecord):
+    if not isinstance(reserved, Reserved):
         return reserved
-    execution = rt.executions.start(carry_out(rt, reserved, shop))
+    execution = rt.executions.start(carry_out(rt, reserved.record, shop, alone=reserved.alone))
     outcome = await wait_for(execution, until=arrived + wait, now=rt.clock())
-    return Accepted(record=outcome or await as_it_is(rt, reserved), replayed=False)
+    return Accepted(record=outcome or await as_it_is(rt, reserved.record), replayed=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """A refund that holds its part of the order."""
+
+    record: RefundRecord
+    alone: bool  #: no other refund of ours stood against the order when it was reserved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,25 +126,21 @@ async def _opening(
             idempotency_key=idempotency_key,
             external_reference=command.external_reference,
         )
-        if opening.by_key is not None:
-            if opening.key_fingerprint != content:
-                return KeyReused(refund_id=opening.by_key)
-            return await _replay(rt, await refunds.get(conn, opening.by_key))
+        known = opening.known
+        if known is not None and opening.key_fingerprint is not None:
+            return KeyReused(refund_id=known.id) if opening.key_fingerprint != content else _replay(rt, known)
         if opening.store_id is None or not _may_use(caller, opening.store_id):
             return StoreNotFound(store=command.store)
-        if opening.by_reference is None:
+        if known is None:
             return _New(store_id=opening.store_id, now=opening.now)
-        record = await refunds.get(conn, opening.by_reference)
-        assert record is not None
-        if record.fingerprint != content:
-            return ReferenceConflict(refund_id=record.id, differing=_differing(record.command, command))
+        if known.fingerprint != content:
+            return ReferenceConflict(refund_id=known.id, differing=_differing(known.command, command))
         if idempotency_key is not None:
-            await search.bind_key(conn, caller.tenant_id, idempotency_key, content, record.id)
-        return await _replay(rt, record)
+            await search.bind_key(conn, caller.tenant_id, idempotency_key, content, known.id)
+        return _replay(rt, known)
 
 
-async def _replay(rt: Runtime, record: RefundRecord | None) -> Accepted | RequestInProgress:
-    assert record is not None
+def _replay(rt: Runtime, record: RefundRecord) -> Accepted | RequestInProgress:
     now = rt.clock()
     runs = record.status in ("pending", "sending") and record.lease_until is not None and record.lease_until > now
     if runs and record.waited_for_until is not None and record.waited_for_until > now:
@@ -295,17 +299,16 @@ def planned(draft: RefundRecord, plan: RefundPlan) -> RefundRecord:
 
 async def _reserve(
     rt: Runtime, draft: RefundRecord, found: Reading, shop: Shop, idempotency_key: str | None, *, waits: timedelta
-) -> RefundRecord | Refusal | OrderBlocked | None:
+) -> Reserved | Refusal | OrderBlocked | None:
     """Decide on the order under its lock and reserve the refund; None when key or reference was taken meanwhile."""
     order = found.order
     try:
         async with rt.database.transaction() as conn:
             await refunds.lock_order(conn, draft.store_id, order.id)
-            in_doubt = await refunds.doubtful(conn, draft.store_id, order.id)
-            if in_doubt is not None:
-                return OrderBlocked(refund_id=in_doubt)
-            held = await refunds.holds(conn, draft.store_id, order.id, snapshot_read_at=order.read_at)
-            plan = decide(draft.command, order, holds=held, capability=found.capability, policy=shop.policy)
+            standing = await refunds.commitments(conn, draft.store_id, order.id, snapshot_read_at=order.read_at)
+            if standing.in_doubt is not None:
+                return OrderBlocked(refund_id=standing.in_doubt)
+            plan = decide(draft.command, order, holds=standing.holds, capability=found.capability, policy=shop.policy)
             if isinstance(plan, Refusal):
                 return plan
             event = NewEvent(
@@ -313,7 +316,7 @@ async def _reserve(
                 actor=draft.created_by,
                 data={"amount": format(plan.amount, "f"), "currency": plan.currency, "request_id": draft.request_id},
             )
-            return await refunds.insert(
+            record = await refunds.insert(
                 conn,
                 planned(draft, plan),
                 event,
@@ -321,6 +324,7 @@ async def _reserve(
                 lease=timedelta(seconds=rt.settings.lease_s),
                 waits=waits,
             )
+            return Reserved(record=record, alone=not standing.holds)
     except refunds.AlreadyThere:
         return None
 

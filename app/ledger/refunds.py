@@ -5,6 +5,7 @@ record as it is afterwards, or None when somebody else has changed it since: the
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
@@ -163,12 +164,14 @@ async def lock_order(conn: Connection, store_id: str, order_id: str) -> None:
     await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", (f"{store_id} {order_id}",))
 
 
+_IN_DOUBT: LiteralString = "(status = 'uncertain' OR (status = 'sending' AND lease_until < clock_timestamp()))"
+
+
 async def doubtful(conn: Connection, store_id: str, order_id: str) -> str | None:
     """Name the refund that blocks the order: one whose outcome is not known and nobody is waiting for."""
     row = await (
         await conn.execute(
-            "SELECT id FROM refund WHERE store_id = %s AND order_id = %s AND"
-            " (status = 'uncertain' OR (status = 'sending' AND lease_until < clock_timestamp())) LIMIT 1",
+            "SELECT id FROM refund WHERE store_id = %s AND order_id = %s AND " + _IN_DOUBT + " LIMIT 1",
             (store_id, order_id),
         )
     ).fetchone()
@@ -192,9 +195,25 @@ async def ahead_of(conn: Connection, record: RefundRecord) -> tuple[str, Status]
     return None if row is None else (row["id"], row["status"])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commitments:
+    """What stands against an order in the ledger."""
+
+    holds: tuple[Hold, ...]
+    in_doubt: str | None  #: the refund that blocks the order; see `doubtful`
+
+
 async def holds(
     conn: Connection, store_id: str, order_id: str, *, snapshot_read_at: datetime, before: str | None = None
 ) -> tuple[Hold, ...]:
+    """Give the holds of `commitments`."""
+    found = await commitments(conn, store_id, order_id, snapshot_read_at=snapshot_read_at, before=before)
+    return found.holds
+
+
+async def commitments(
+    conn: Connection, store_id: str, order_id: str, *, snapshot_read_at: datetime, before: str | None = None
+) -> Commitments:
     """Give our refunds on this order that a snapshot read from `snapshot_read_at` (aware UTC) on may not show yet.
 
     Counts pending (once planned), sending, uncertain and needs_review, and those that succeeded at or after the
@@ -202,14 +221,17 @@ async def holds(
     itself and those that were reserved after it.
     """
     cursor = await conn.execute(
-        "SELECT id, amount, plan, marker, store_refund_id FROM refund"
+        "SELECT id, amount, plan, marker, store_refund_id, " + _IN_DOUBT + " AS in_doubt FROM refund"
         " WHERE store_id = %(store_id)s AND order_id = %(order_id)s AND plan IS NOT NULL"
         " AND (status IN ('pending', 'sending', 'uncertain', 'needs_review')"
         "      OR (status = 'succeeded' AND settled_at >= %(read_at)s))"
         " AND (%(before)s::text IS NULL OR id < %(before)s)",
         {"store_id": store_id, "order_id": order_id, "read_at": snapshot_read_at, "before": before},
     )
-    return tuple(_hold(row) for row in await cursor.fetchall())
+    rows = await cursor.fetchall()
+    return Commitments(
+        holds=tuple(_hold(row) for row in rows), in_doubt=next((row["id"] for row in rows if row["in_doubt"]), None)
+    )
 
 
 def _hold(row: Mapping[str, Any]) -> Hold:
@@ -318,16 +340,20 @@ async def mark_uncertain(
     event: NewEvent,
     *,
     answer: LastAnswer | None,
-    touch_lost_at: datetime,
+    touch_lost_at: datetime | None,
     due_at: datetime,
     evidence: Sequence[Observation] = (),
 ) -> RefundRecord | None:
-    """Put on record that nobody knows what became of the attempt; the order is blocked until that is settled."""
+    """Put on record that nobody knows what became of the attempt; the order is blocked until that is settled.
+
+    `touch_lost_at` None means now, by the ledger's clock.
+    """
     return await _change(
         conn,
         record,
         "status = 'uncertain', money = %(money)s, lease_until = NULL, answer = %(answer)s,"
-        " touch_lost_at = %(touch_lost_at)s, due_at = %(due_at)s, evidence = evidence || %(evidence)s",
+        " touch_lost_at = coalesce(%(touch_lost_at)s, clock_timestamp()), due_at = %(due_at)s,"
+        " evidence = evidence || %(evidence)s",
         event,
         {
             "money": money_of("uncertain", record.payment),
@@ -424,8 +450,8 @@ async def claim_look(conn: Connection, record: RefundRecord, *, until: datetime)
     """Keep other workers from looking at an uncertain refund until then; writes no event, since nothing happened."""
     row = await (
         await conn.execute(
-            "WITH changed AS (UPDATE refund SET due_at = %s, fence = fence + 1 WHERE id = %s AND fence = %s"
-            " AND status = 'uncertain' RETURNING *)"
+            "WITH changed AS (UPDATE refund SET due_at = %s, fence = fence + 1, updated_at = clock_timestamp()"
+            " WHERE id = %s AND fence = %s AND status = 'uncertain' RETURNING *)"
             " SELECT changed.*, store.name AS store FROM changed JOIN store ON store.id = changed.store_id",
             (until, record.id, record.fence),
         )

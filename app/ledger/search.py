@@ -17,9 +17,8 @@ class Opening:
     """What the ledger knows when a request comes in."""
 
     store_id: str | None  #: None: the tenant has no such store, or it is disabled
-    by_key: str | None  #: the refund that the idempotency key belongs to
-    key_fingerprint: bytes | None
-    by_reference: str | None
+    key_fingerprint: bytes | None  #: what the idempotency key stands for; None when it is new
+    known: RefundRecord | None  #: the refund that the key, or else the reference, belongs to
     now: datetime  #: the ledger's clock
 
 
@@ -29,18 +28,26 @@ async def opening(
     """Look up everything that decides whether a request is new, in one question."""
     row = await (
         await conn.execute(
-            "SELECT store.id AS store_id, key.refund_id AS by_key, key.fingerprint AS key_fingerprint,"
-            " reference.id AS by_reference, clock_timestamp() AS now"
+            "SELECT refund.*, known_store.name AS store, asked.id AS asked_id,"
+            " key.fingerprint AS key_fingerprint, clock_timestamp() AS now"
             " FROM (VALUES (1)) AS one"
-            " LEFT JOIN store ON store.tenant_id = %(tenant)s AND store.name = %(store)s AND store.disabled_at IS NULL"
+            " LEFT JOIN store AS asked ON asked.tenant_id = %(tenant)s AND asked.name = %(store)s"
+            "  AND asked.disabled_at IS NULL"
             " LEFT JOIN idempotency_key AS key ON key.tenant_id = %(tenant)s AND key.key = %(key)s"
-            " LEFT JOIN refund AS reference ON reference.tenant_id = %(tenant)s AND reference.store_id = store.id"
-            " AND reference.external_reference = %(reference)s",
+            " LEFT JOIN refund AS reference ON reference.tenant_id = %(tenant)s AND reference.store_id = asked.id"
+            "  AND reference.external_reference = %(reference)s"
+            " LEFT JOIN refund ON refund.id = coalesce(key.refund_id, reference.id)"
+            " LEFT JOIN store AS known_store ON known_store.id = refund.store_id",
             {"tenant": tenant_id, "store": store, "key": idempotency_key, "reference": external_reference},
         )
     ).fetchone()
     assert row is not None
-    return Opening(**row)
+    return Opening(
+        store_id=row["asked_id"],
+        key_fingerprint=row["key_fingerprint"],
+        known=record_of(row) if row["id"] is not None else None,
+        now=row["now"],
+    )
 
 
 async def bind_key(conn: Connection, tenant_id: str, key: str, fingerprint: bytes, refund_id: str) -> None:

@@ -186,6 +186,5 @@ class _Admin:
     def _view(self, request: Request) -> View:
         return View(
             places=self._store.settings().decimals,
-            rounding=self._store.rounding(),
             root=str(request.base_url).rstrip("/") + "/wp-json",
         )

@@ -125,7 +125,7 @@ def parse_query(text: str) -> dict[str, PhpValue]:
 
 def _store(into: dict[str, PhpValue], path: list[str], value: str) -> None:
     head, *rest = path
-    if head == "" and into is not None:
+    if not head:
         head = str(1 + max((int(key) for key in into if key.isdecimal()), default=-1))
     if not rest:
         into[head] = value

@@ -96,7 +96,6 @@ class Call:
         places = self.values.get("dp")
         return View(
             places=places if isinstance(places, int) else self.store.settings().decimals,
-            rounding=self.store.rounding(),
             root=self.root,
         )
 

@@ -25,7 +25,6 @@ from app.sandbox.model import (
     TaxLine,
 )
 from app.sandbox.php import fixed, json_number, trimmed
-from app.sandbox.taxes import Rounding
 
 ORDER_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REFUND_METHODS = ("GET", "DELETE")
@@ -40,7 +39,6 @@ class View:
     """How one request wants things shown: decimal places (`dp`, formatting only) and where links point to."""
 
     places: int
-    rounding: Rounding
     #: `https://shop.example/wp-json`
     root: str
 

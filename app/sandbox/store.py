@@ -146,11 +146,9 @@ class Store:
         self._put("INSERT OR REPLACE INTO settings VALUES ('store', ?)", settings.model_dump_json())
         self._settings = settings
 
-    def rounding(self, *, prices_include_tax: bool | None = None) -> Rounding:
-        """Return the store's rounding; the tax mode is the store's present one unless another is given."""
-        settings = self.settings()
-        including = settings.prices_include_tax if prices_include_tax is None else prices_include_tax
-        return Rounding(decimals=settings.decimals, prices_include_tax=including)
+    def rounding(self, *, prices_include_tax: bool) -> Rounding:
+        """Return how amounts of an order with such prices are rounded."""
+        return Rounding(decimals=self.settings().decimals, prices_include_tax=prices_include_tax)
 
     def tax_rates(self) -> list[TaxRate]:
         return [TaxRate.model_validate_json(row[0]) for row in self._all("SELECT doc FROM tax_rates ORDER BY id")]
@@ -260,9 +258,6 @@ class Store:
             "INSERT INTO notes VALUES (?, ?, ?, ?)", note.id, order_id, note.created.isoformat(), note.model_dump_json()
         )
         return note
-
-    def delete_note(self, note_id: int) -> None:
-        self._put("DELETE FROM notes WHERE id = ?", note_id)
 
     def webhook(self, webhook_id: int) -> str | None:
         row = self._one("SELECT doc FROM webhooks WHERE id = ?", webhook_id)

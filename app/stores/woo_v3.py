@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from app import outbound
 from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
@@ -103,6 +104,7 @@ class WooV3Store:
             order, refunds = order_read.result(), refunds_read.result()
             try:
                 if refund_sums(order) == {refund.id: refund.amount for refund in refunds}:
+                    refunds = [_by_our_clock(refund, self._calls.clock_ahead) for refund in refunds]
                     return order_snapshot(order, refunds, store_decimals=decimals_read.result(), read_at=read_at)
             except Unreadable as error:
                 raise _unreadable(error) from error
@@ -330,7 +332,7 @@ class WooV3Store:
         """Read the order's notes, past every cache, oldest first. Raises as `read_order`."""
         _check_order_id(order_id)
         try:
-            return order_notes(
+            notes = order_notes(
                 await self._calls.get(
                     f"orders/{order_id}/notes",
                     {"_fields": NOTE_FIELDS},
@@ -340,6 +342,8 @@ class WooV3Store:
                     absent=_NO_ORDER,
                 )
             )
+            ahead = self._calls.clock_ahead
+            return tuple(replace(note, created_at=note.created_at - ahead) for note in notes)
         except NotThere as error:
             raise _order_not_found(error) from error
         except Unreadable as error:
@@ -371,3 +375,7 @@ def _leading(group: ExceptionGroup[Exception]) -> Exception:
             if isinstance(error, kind):
                 return error
     return group.exceptions[0]
+
+
+def _by_our_clock(refund: StoreRefund, ahead: timedelta) -> StoreRefund:
+    return refund if refund.created_at is None else replace(refund, created_at=refund.created_at - ahead)

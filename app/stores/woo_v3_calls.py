@@ -5,6 +5,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import quote, urlencode
 
@@ -16,7 +17,7 @@ from app.stores.connection import StoreConnection, StoreLimits, site_of
 from app.stores.gate import Breaker, BreakerOpen, BreakerState, NoSlot, PriorityGate
 from app.stores.oauth1 import signed
 from app.stores.port import Priority, StoreError, StoreMisconfigured, StoreUnavailable
-from app.stores.woo_v3_answers import Reply, is_store_failure, read_failure
+from app.stores.woo_v3_answers import Reply, http_date, is_store_failure, read_failure
 
 #: answered: WooCommerce itself; failed: a 5xx without its code; turned_away: something before it; lost: maybe sent.
 Outcome = Literal["answered", "failed", "turned_away", "not_sent", "lost", "canceled"]
@@ -27,6 +28,9 @@ Observe = Callable[[str, str, Outcome, float], None]
 #: Retry-After beyond this is the caller's to wait for.
 _PATIENCE_S = 5.0
 _ATTEMPTS = 3
+_CACHE_BUSTER = "rg_nocache"
+#: A Date header has whole seconds and is as old as the answer took to arrive.
+_CLOCK_GRAIN = timedelta(seconds=2)
 
 #: Failures to send that are ours or a person's to mend, and say nothing about the store's health.
 _NOT_THE_STORES_FAULT = frozenset({"url", "ca_file", "address", "pool", "internal"})
@@ -49,6 +53,15 @@ class WooV3Calls:
         self._observe = observe
         self._gate = PriorityGate(min(limits.concurrency, MAX_CONNECTIONS))
         self._breaker = Breaker(threshold=limits.breaker_threshold, ttl_s=limits.breaker_ttl_s)
+        self._ahead = timedelta(0)
+
+    @property
+    def clock_ahead(self) -> timedelta:
+        """Say how far the store's clock is ahead of ours, by its last answer; nothing where that is within a second.
+
+        What the store dates is compared with what we date: without this a clock gone wrong would hide a payment note.
+        """
+        return self._ahead if abs(self._ahead) > _CLOCK_GRAIN else timedelta(0)
 
     @property
     def breaker_state(self) -> BreakerState:
@@ -80,7 +93,7 @@ class WooV3Calls:
         ):
             with attempt:
                 # Caches keep answers to a URL, so what is to be seen fresh gets one of its own each time.
-                query = {**params, "rg_nocache": secrets.token_hex(8)} if verify else params
+                query = {**params, _CACHE_BUSTER: secrets.token_hex(8)} if verify else params
                 return await self._get_once(path, query, call, priority, absent)
         raise AssertionError("stamina either returns or raises")
 
@@ -178,6 +191,10 @@ class WooV3Calls:
                 limit_bytes=self.limits.response_limit_bytes,
                 fresh=content is not None,
             )
+            theirs = http_date(answer.headers.get("date", ""))
+            if theirs is not None and (content is not None or _CACHE_BUSTER in params):
+                # A cache's answer shows the time at which it was kept.
+                self._ahead = theirs - datetime.now(UTC)
             reply = Reply.of(answer)
             failed = is_store_failure(reply)
             outcome = "turned_away" if reply.away is not None else "failed" if failed else "answered"

@@ -239,7 +239,7 @@ async def pages(bench: Bench, port: int) -> dict[str, Any]:
 INSERT INTO refund (id, tenant_id, store_id, order_id, order_number, fingerprint, command, plan, amount, currency,
     decimals, payment, restock, reason, metadata, marker, status, money, settled_at, store_refund_id, expires_at,
     request_id, created_by)
-SELECT 'rf_00' || lpad(n::text, 24, '0'), tenant_id, store_id, (n % 100000)::text, (n % 100000)::text, fingerprint,
+SELECT 'rf_00' || lpad(n::text, 24, '0'), tenant_id, store_id, (n %% 100000)::text, (n %% 100000)::text, fingerprint,
     command, plan, amount, currency, decimals, payment, restock, reason, metadata, 'X' || n, status, money,
     settled_at, n::text, expires_at, request_id, created_by
 FROM generate_series(1, %s) AS n, (SELECT * FROM refund WHERE status = 'succeeded' LIMIT 1) AS one""",

@@ -567,3 +567,53 @@ async def test_a_secret_that_a_store_repeats_is_not_kept() -> None:
         assert isinstance(answer, Refused)
         assert "secret123" not in repr(answer)
         assert "ada@" not in repr(answer)
+
+
+@pytest.mark.parametrize("listed", [{"x": 1}, [{"id": 8}], [{"id": 8, "amount": "1,00"}], [[1]]])
+async def test_refunds_of_an_unknown_shape_are_unavailable(listed: object) -> None:
+    async with served(Shop().at("orders/7/refunds", http(200, listed))) as (store, _):
+        with pytest.raises(StoreUnavailable, match="not what WooCommerce sends"):
+            await store.read_order("7", read_at=READ_AT)
+
+
+async def test_other_readings_of_an_unknown_shape_are_unavailable() -> None:
+    shop = Shop().at("orders/7/notes", http(200, [{"id": 1}])).at("orders/7/refunds/9", http(200, {"id": 9}))
+    shop.at("orders", http(200, [{"number": "7"}]))
+    async with served(shop) as (store, _):
+        for read in (store.read_notes("7"), store.read_refund("7", "9"), store.find_order("7")):
+            with pytest.raises(StoreUnavailable, match="not what WooCommerce sends"):
+                await read
+
+
+async def test_another_refund_than_the_one_asked_for_is_not_believed() -> None:
+    async with served(Shop().at("orders/7/refunds/9", http(200, row(8, "1.00")))) as (store, _):
+        with pytest.raises(StoreUnavailable, match="another refund"):
+            await store.read_refund("7", "9")
+
+
+async def test_notes_of_an_order_that_is_gone_are_not_found() -> None:
+    gone = {"code": "woocommerce_rest_order_invalid_id", "message": "Invalid order ID.", "data": {"status": 404}}
+    async with served(Shop().at("orders/7/notes", http(404, gone))) as (store, _):
+        with pytest.raises(OrderNotFound):
+            await store.read_notes("7")
+
+
+async def test_an_order_number_that_matches_thousands_is_not_searched_to_the_end() -> None:
+    page = [{"id": id_, "number": "x"} for id_ in range(1, 101)]
+    async with served(Shop().at("orders", http(200, page))) as (store, server):
+        with pytest.raises(StoreUnavailable, match="by its id"):
+            await store.find_order("DE")
+        assert len(server.asked) == 20
+
+
+async def test_a_request_that_finds_no_slot_in_time_is_not_sent() -> None:
+    shop = Shop().at("orders/7/notes", http(200, []))
+    shop.delay_s = 0.6
+    async with served(shop, concurrency=1, refund_timeout_s=0.1) as (store, server):
+        reading = asyncio.create_task(store.read_notes("7"))
+        while not server.asked:
+            await asyncio.sleep(0.01)
+        answer = await store.refund(PLAN, marker="RG-1", request_id="r")
+        assert isinstance(answer, NotSent)
+        await reading
+        assert [asked.method for asked in server.asked] == ["GET"]

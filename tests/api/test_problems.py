@@ -1,0 +1,146 @@
+"""The table of problems, its pages, and how flows' answers become problems."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, get_args
+
+import httpx
+import pytest
+
+from app import api
+from app.api.errors import No, problem_of
+from app.api.problems import INPUT_FAULTS, PROBLEMS, InputCode, ProblemCode
+from app.domain.errors import Fault, Refusal
+from app.flows.results import (
+    AmbiguousOrderNumber,
+    KeyReused,
+    OrderBlocked,
+    OrderChanged,
+    QuoteRefused,
+    ReferenceConflict,
+    RefundNotFound,
+    RequestInProgress,
+    StoreFailed,
+    StoreNotFound,
+)
+from app.settings import Settings
+from tests.api.problems import problem
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """Ask an API that has neither runtime nor database."""
+    transport = httpx.ASGITransport(api.build(Settings()), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as asking:
+        yield asking
+
+
+def test_every_code_is_explained() -> None:
+    assert set(PROBLEMS) == {code for group in get_args(ProblemCode) for code in get_args(group)}
+    assert set(INPUT_FAULTS) == set(get_args(InputCode))
+
+
+def refusal(code: Any, **facts: Any) -> Refusal:
+    return Refusal(
+        faults=(
+            Fault(code=code, pointer="/amount", message="No.", facts=facts),
+            Fault(code="currency_mismatch", pointer="/currency", message="Nor this."),
+        )
+    )
+
+
+CASES: list[tuple[No, int, str, dict[str, Any]]] = [
+    (refusal("exceeds_refundable", refundable="5.00"), 422, "exceeds_refundable", {"refundable": "5.00"}),
+    (refusal("order_changed"), 409, "order_changed", {}),
+    (refusal("order_not_found"), 404, "order_not_found", {}),
+    (refusal("order_not_paid", status="pending"), 422, "order_not_paid", {}),
+    (StoreNotFound(store="x"), 404, "store_not_found", {"store": "x"}),
+    (KeyReused(refund_id="rf_1"), 422, "idempotency_key_reused", {"refund_id": "rf_1"}),
+    (
+        ReferenceConflict(refund_id="rf_1", differing=("amount", "items")),
+        409,
+        "external_reference_conflict",
+        {"refund_id": "rf_1", "differing": ["amount", "items"]},
+    ),
+    (RequestInProgress(refund_id="rf_1"), 409, "request_in_progress", {"refund_id": "rf_1"}),
+    (OrderBlocked(refund_id="rf_1"), 409, "refund_in_progress", {"refund_id": "rf_1"}),
+    (StoreFailed(code="store_unavailable", message="Gone."), 503, "store_unavailable", {"retry_after_s": 10}),
+    (
+        StoreFailed(code="store_unavailable", message="Gone.", retry_after_s=0.2),
+        503,
+        "store_unavailable",
+        {"retry_after_s": 1},
+    ),
+    (StoreFailed(code="store_misconfigured", message="Wrong key."), 502, "store_misconfigured", {}),
+    (StoreFailed(code="order_not_found", message="None."), 404, "order_not_found", {}),
+    (AmbiguousOrderNumber(order_ids=("1", "2")), 409, "ambiguous_order_number", {"order_ids": ["1", "2"]}),
+    (QuoteRefused(code="quote_expired", message="Late."), 409, "quote_expired", {}),
+    (QuoteRefused(code="quote_not_found", message="None."), 422, "quote_not_found", {}),
+    (
+        OrderChanged(differences={"total": ("10.00", "9.00")}),
+        409,
+        "order_changed",
+        {"differences": {"total": {"then": "10.00", "now": "9.00"}}},
+    ),
+    (RefundNotFound(refund_id="rf_1"), 404, "refund_not_found", {"refund_id": "rf_1"}),
+]
+
+
+@pytest.mark.parametrize(("no", "status", "code", "facts"), CASES)
+def test_every_no_of_a_flow_has_its_problem(no: No, status: int, code: str, facts: dict[str, Any]) -> None:
+    answer = problem_of(no)
+    document = answer.document("req_1")
+    assert (answer.status, document["status"], document["code"]) == (status, status, code)
+    assert {name: document[name] for name in facts} == facts
+    assert document["retryable"] == PROBLEMS[answer.code].retryable
+    if status == 503 or code in ("request_in_progress", "refund_in_progress"):
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_a_refusal_keeps_every_fault_and_lifts_the_leading_ones_facts() -> None:
+    document = problem_of(refusal("order_not_paid", status="pending", refundable="1.00")).document("req_1")
+    assert (document["status"], document["refundable"]) == (422, "1.00")
+    assert document["errors"] == [
+        {
+            "pointer": "/amount",
+            "in": "body",
+            "code": "order_not_paid",
+            "message": "No.",
+            "status": "pending",
+            "refundable": "1.00",
+        },
+        {"pointer": "/currency", "in": "body", "code": "currency_mismatch", "message": "Nor this."},
+    ]
+
+
+async def test_every_problem_has_a_page_for_people_and_one_for_programs(client: httpx.AsyncClient) -> None:
+    listing = await client.get("/problems")
+    assert listing.headers["content-type"].startswith("text/html")
+    for code, kind in PROBLEMS.items():
+        assert f'href="/problems/{code}"' in listing.text
+        page = await client.get(f"/problems/{code}")
+        assert page.status_code == 200
+        assert "<script" not in page.text
+        assert f"<code>{code}</code>" in page.text
+        facts = (await client.get(f"/problems/{code}", headers={"Accept": "application/problem+json"})).json()
+        assert (facts["status"], facts["title"], facts["retryable"]) == (kind.status, kind.title, kind.retryable)
+    listed = (await client.get("/problems", headers={"Accept": "application/problem+json"})).json()["data"]
+    assert {entry["code"] for entry in listed} == set(PROBLEMS)
+
+
+async def test_the_page_of_malformed_requests_explains_the_codes_of_faults(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/problems/invalid_request")).text
+    assert all(f"<code>{code}</code>" in page for code in INPUT_FAULTS)
+
+
+async def test_an_unknown_problem_path_or_method_is_a_problem_itself(client: httpx.AsyncClient) -> None:
+    problem(await client.get("/problems/none"), 404, "not_found")
+    problem(await client.get("/problems/%3Cscript%3E"), 404, "not_found")
+    problem(await client.get("/v2/refunds"), 404, "not_found")
+    answer = await client.delete("/v1/refunds/rf_1")
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+async def test_a_slash_too_many_is_not_redirected(client: httpx.AsyncClient) -> None:
+    problem(await client.post("/v1/refunds/", content=json.dumps({})), 404, "not_found")
