@@ -120,28 +120,27 @@ class RateLimit:
             raise Problem("rate_limited", headers={"Retry-After": str(reset_s)}, retry_after_s=reset_s)
 
 
-class Requires:
-    """A dependency that gives the caller, if its key has the scope. `admin` includes every other scope."""
+async def admit(request: Request, scope: Scope) -> None:
+    """Let a request pass whose key has the scope; raises `unauthorized`, `rate_limited` or `forbidden`.
 
-    def __init__(self, scope: Scope) -> None:
-        """Name the scope."""
-        self.scope = scope
-
-    async def __call__(self, request: Request) -> Caller:
-        """Identify the caller; raises `unauthorized`, `rate_limited` or `forbidden`."""
-        state = request.app.state
-        caller = await cast("KeyRing", state.keys).identify(
-            state.runtime.database, request.headers.get("authorization")
+    `admin` includes every other scope.
+    """
+    state = request.app.state
+    caller = await cast("KeyRing", state.keys).identify(state.runtime.database, request.headers.get("authorization"))
+    trace = trace_of(request.scope)
+    trace.caller = caller
+    cast("RateLimit", state.rate_limit).take(caller.key_id, trace)
+    if scope not in caller.scopes and "admin" not in caller.scopes:
+        raise Problem(
+            "forbidden",
+            f"The key {caller.name!r} lacks the scope {scope}.",
+            headers={"WWW-Authenticate": f'Bearer realm="refund-gateway", error="insufficient_scope", scope="{scope}"'},
+            required_scope=scope,
         )
-        trace = trace_of(request.scope)
-        trace.key_id, trace.tenant_id = caller.key_id, caller.tenant_id
-        cast("RateLimit", state.rate_limit).take(caller.key_id, trace)
-        if self.scope not in caller.scopes and "admin" not in caller.scopes:
-            challenge = f'Bearer realm="refund-gateway", error="insufficient_scope", scope="{self.scope}"'
-            raise Problem(
-                "forbidden",
-                f"The key {caller.name!r} lacks the scope {self.scope}.",
-                headers={"WWW-Authenticate": challenge},
-                required_scope=self.scope,
-            )
-        return caller
+
+
+def caller_of(request: Request) -> Caller:
+    """Give the caller of a request that was admitted."""
+    caller = trace_of(request.scope).caller
+    assert caller is not None
+    return caller

@@ -13,6 +13,7 @@ from fastapi import Depends, Header, Path, Request, Response
 from app.api.problems import InputFault, Problem, invalid_request
 from app.api.values import ID_PATTERN, REFUND_ID_PATTERN, STORE_PATTERN, VISIBLE_PATTERN
 from app.flows.runtime import Runtime
+from app.settings import Settings
 
 _REFUND_ID = re.compile(REFUND_ID_PATTERN)
 _STORE = re.compile(STORE_PATTERN)
@@ -21,12 +22,10 @@ _EVENT_CURSOR = re.compile(r"^[1-9][0-9]{0,17}$")
 _WAIT = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
-async def _runtime(request: Request) -> Runtime:
+def runtime_of(request: Request) -> Runtime:
+    """Give the process's runtime; a plain call, because every dependency costs a request some 50 µs."""
     runtime: Runtime = request.app.state.runtime
     return runtime
-
-
-RuntimeOf = Annotated[Runtime, Depends(_runtime)]
 
 
 # An id that cannot exist is a resource that does not exist, not a malformed request.
@@ -88,6 +87,17 @@ IdempotencyKey = Annotated[
 ]
 
 
+#: Documents the header; `preference` reads it, because there may be several.
+Prefer = Annotated[
+    str | None,
+    Header(
+        description="`wait=N` bounds how many seconds to wait for the outcome; `respond-async` answers 202 at "
+        "once, and accepts the refund even while the store cannot be reached.",
+        examples=["wait=10", "respond-async"],
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
     """How long the caller wants to wait (RFC 7240)."""
@@ -97,39 +107,23 @@ class Preference:
     applied: str | None  #: for Preference-Applied
 
 
-async def _preference(
-    request: Request,
-    runtime: RuntimeOf,
-    prefer: Annotated[
-        str | None,
-        Header(
-            description="`wait=N` bounds how many seconds to wait for the outcome; `respond-async` answers 202 at "
-            "once, and accepts the refund even while the store cannot be reached.",
-            examples=["wait=10", "respond-async"],
-        ),
-    ] = None,
-) -> Preference:
-    settings = runtime.settings
+def preference(request: Request, settings: Settings) -> Preference:
+    """Read the Prefer headers; what cannot be understood or honoured is ignored (RFC 7240, section 2)."""
     wait_s, at_once, applied = settings.default_wait_s, False, []
-    # Several Prefer lines are one list; what cannot be understood or honoured is ignored (RFC 7240, section 2).
-    if prefer is not None:
-        seen: set[str] = set()
-        for item in ",".join(request.headers.getlist("prefer")).split(","):
-            name, _, value = item.partition(";")[0].partition("=")
-            name, value = name.strip().lower(), value.strip().strip('"')
-            if name in seen:
-                continue
-            seen.add(name)
-            if name == "respond-async" and not value:
-                at_once = True
-                applied.append("respond-async")
-            elif name == "wait" and _WAIT.fullmatch(value):
-                wait_s = min(float(value), settings.max_wait_s)
-                applied.append(f"wait={wait_s:.0f}")
+    seen: set[str] = set()
+    for item in ",".join(request.headers.getlist("prefer")).split(","):
+        name, _, value = item.partition(";")[0].partition("=")
+        name, value = name.strip().lower(), value.strip().strip('"')
+        if name in seen:
+            continue
+        seen.add(name)
+        if name == "respond-async" and not value:
+            at_once = True
+            applied.append("respond-async")
+        elif name == "wait" and _WAIT.fullmatch(value):
+            wait_s = min(float(value), settings.max_wait_s)
+            applied.append(f"wait={wait_s:.0f}")
     return Preference(wait_s=wait_s, at_once=at_once, applied=", ".join(applied) or None)
-
-
-Prefer = Annotated[Preference, Depends(_preference)]
 
 
 def cursor_of(last_id: str) -> str:

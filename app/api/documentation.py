@@ -8,6 +8,8 @@ from app.api.auth import Scope
 from app.api.problems import PROBLEM_JSON, PROBLEMS, ProblemCode
 from app.domain.errors import RefusalCode
 
+#: Where a route's documentation names the scope that a key needs; `KeyedRoute` asks for it.
+SCOPE_MEMBER = "x-required-scope"
 #: Any route that asks for a key can answer these.
 _OF_KEYS: tuple[ProblemCode, ...] = ("unauthorized", "forbidden", "rate_limited")
 #: Any route that takes a body, a query or headers of its own.
@@ -44,7 +46,7 @@ def documented(
         responses[status] = _problem_response(status, of_status, headers)
     extra: dict[str, Any] = {"security": []}
     if scope is not None:
-        extra = {"security": [{"ApiKey": []}, {"KeyIdAndSecret": []}], "x-required-scope": scope}
+        extra = {"security": [{"ApiKey": []}, {"KeyIdAndSecret": []}], SCOPE_MEMBER: scope}
     return {"responses": responses, "openapi_extra": extra}
 
 

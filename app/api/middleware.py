@@ -144,6 +144,6 @@ def _finish(scope: Scope, trace: Trace, status: int, duration_s: float) -> None:
         route=route,
         status=status,
         duration_ms=round(duration_s * 1000, 2),
-        key_id=trace.key_id,
-        tenant=trace.tenant_id,
+        key_id=None if trace.caller is None else trace.caller.key_id,
+        tenant=None if trace.caller is None else trace.caller.tenant_id,
     )

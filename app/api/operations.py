@@ -3,12 +3,12 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 
 from app.api import documentation as docs
-from app.api.deps import RuntimeOf
+from app.api.deps import runtime_of
 from app.api.problems import Problem
 from app.api.views import View
 from app.database import HEAD, OUTAGES, current_revision
@@ -45,9 +45,9 @@ async def livez() -> LiveView:
 @router.get(
     "/readyz", operation_id="readyz", **docs.documented(None, answers={200: {"description": "Refunds can be taken."}})
 )
-async def readyz(runtime: RuntimeOf) -> ReadyView:
+async def readyz(request: Request) -> ReadyView:
     """Say whether refunds can be taken: the ledger answers, its schema fits, and a worker was seen lately."""
-    checks = await _checks(runtime)
+    checks = await _checks(runtime_of(request))
     if not all(checks.values()):
         missing = ", ".join(name for name, ok in checks.items() if not ok)
         raise Problem("service_unavailable", f"Not ready: {missing}.", headers={"Retry-After": "5"}, checks=checks)
@@ -67,11 +67,6 @@ async def _checks(runtime: Runtime) -> dict[str, bool]:
     return checks
 
 
-async def _metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
-    return metrics
-
-
 @router.get(
     "/metrics",
     operation_id="metrics",
@@ -86,10 +81,11 @@ async def _metrics(request: Request) -> Metrics:
         },
     ),
 )
-async def metrics(runtime: RuntimeOf, numbers: Annotated[Metrics, Depends(_metrics)]) -> Response:
+async def metrics(request: Request) -> Response:
     """Give the numbers of this process, and those of the ledger as it is now."""
+    numbers: Metrics = request.app.state.metrics
     try:
-        async with runtime.database.reading() as conn:
+        async with runtime_of(request).database.reading() as conn:
             numbers.ledger_read(
                 unfinished=await search.counts_by_status(conn), job_lag_s=await search.oldest_due_s(conn)
             )

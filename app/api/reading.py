@@ -6,12 +6,9 @@ Python's parser lets duplicate keys, NaN and lone surrogates through; with money
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
 
 from app.api.problems import InputFault
 
@@ -123,25 +120,3 @@ def _unstorable(pointer: str) -> InputFault:
 def pointer_token(name: str) -> str:
     """Escape a name for a JSON pointer."""
     return name.replace("~", "~0").replace("/", "~1")
-
-
-class _JsonRequest(Request):
-    async def json(self) -> Any:
-        return read_json(await self.body())
-
-
-class JsonRoute(APIRoute):
-    """A route whose JSON body is read by `read_json`.
-
-    An unreadable body goes on as `Unreadable` and fails the model's validation, so that its faults are reported
-    together with the headers', and only to callers who have shown a key.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's own handler."""
-        handler = super().get_route_handler()
-
-        async def strictly(request: Request) -> Response:
-            return await handler(_JsonRequest(request.scope, request.receive))
-
-        return strictly

@@ -2,22 +2,23 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from app.api import documentation as docs
-from app.api.auth import Requires
+from app.api.auth import caller_of
 from app.api.deps import (
     IdempotencyKey,
     Prefer,
     RefundIdInPath,
-    RuntimeOf,
     cut_page,
     event_cursor,
+    preference,
     refund_cursor,
+    runtime_of,
 )
 from app.api.errors import answer_submission, problem_of
+from app.api.keyed import KeyedRoute
 from app.api.problems import ProblemCode
-from app.api.reading import JsonRoute
 from app.api.schemas import Page, RefundBody, RefundQuery, ResolveBody, to_command
 from app.api.trace import trace_of
 from app.api.views import (
@@ -37,7 +38,7 @@ from app.flows.submit import submit
 from app.ledger import events, refunds, search
 from app.ledger.records import RefundRecord
 
-router = APIRouter(prefix="/v1/refunds", tags=["Refunds"], route_class=JsonRoute)
+router = APIRouter(prefix="/v1/refunds", tags=["Refunds"], route_class=KeyedRoute)
 
 _OF_POSTS: tuple[ProblemCode, ...] = (
     *docs.OF_BODIES,
@@ -79,30 +80,30 @@ _CREATED = ("Location", "Idempotent-Replayed", "Preference-Applied")
 async def create_refund(
     request: Request,
     response: Response,
-    caller: Annotated[Caller, Depends(Requires("refunds:write"))],
-    runtime: RuntimeOf,
-    prefer: Prefer,
     body: RefundBody,
     idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,  # noqa: ARG001 - documented here, read by `preference`
 ) -> RefundView:
     """Carry a refund out, exactly once, and answer with the truth.
 
     Send an `Idempotency-Key` or an `external_reference` with it, better both: the same request can then be repeated
     without fear. The answer comes when the outcome is known, or after the time that `Prefer: wait=N` allows.
     """
+    runtime = runtime_of(request)
+    preferred = preference(request, runtime.settings)
     submission = await submit(
         runtime,
-        caller,
+        caller_of(request),
         to_command(body),
         idempotency_key=idempotency_key,
         request_id=trace_of(request.scope).request_id,
-        wait_s=prefer.wait_s,
-        at_once=prefer.at_once,
+        wait_s=preferred.wait_s,
+        at_once=preferred.at_once,
     )
     if not isinstance(submission, Accepted):
         raise problem_of(submission)
-    if prefer.applied is not None:
-        response.headers["Preference-Applied"] = prefer.applied
+    if preferred.applied is not None:
+        response.headers["Preference-Applied"] = preferred.applied
     return answer_submission(submission, response)
 
 
@@ -111,15 +112,13 @@ async def create_refund(
     operation_id="preview_refund",
     **docs.documented("refunds:write", _OF_POSTS, answers={200: {"description": "What the refund would be."}}),
 )
-async def preview_refund(
-    caller: Annotated[Caller, Depends(Requires("refunds:write"))], runtime: RuntimeOf, body: RefundBody
-) -> PreviewView:
+async def preview_refund(request: Request, body: RefundBody) -> PreviewView:
     """Say what a refund would be, without doing it.
 
     Creates nothing beyond the quote, which binds a refund to the order's present state for 15 minutes.
     """
     command = to_command(body)
-    outcome = await preview(runtime, caller, command)
+    outcome = await preview(runtime_of(request), caller_of(request), command)
     if not isinstance(outcome, Quote):
         raise problem_of(outcome)
     return preview_view(command.store, outcome)
@@ -137,13 +136,12 @@ async def preview_refund(
 async def list_refunds(
     request: Request,
     response: Response,
-    caller: Annotated[Caller, Depends(Requires("refunds:read"))],
-    runtime: RuntimeOf,
     query: Annotated[RefundQuery, Query()],
 ) -> RefundList:
     """List refunds, newest first."""
+    caller = caller_of(request)
     filters = search.RefundFilters(store_ids=caller.store_ids, **query.model_dump(exclude={"limit", "after"}))
-    async with runtime.database.reading() as conn:
+    async with runtime_of(request).database.reading() as conn:
         found = await search.page(
             conn, caller.tenant_id, filters, limit=query.limit + 1, after=refund_cursor(query.after)
         )
@@ -164,11 +162,9 @@ async def _find(runtime: Runtime, caller: Caller, refund_id: str) -> RefundRecor
     operation_id="get_refund",
     **docs.documented("refunds:read", ["refund_not_found"], answers={200: {"description": "The refund as it is."}}),
 )
-async def get_refund(
-    caller: Annotated[Caller, Depends(Requires("refunds:read"))], runtime: RuntimeOf, refund_id: RefundIdInPath
-) -> RefundView:
+async def get_refund(request: Request, refund_id: RefundIdInPath) -> RefundView:
     """Read a refund in its present state."""
-    return refund_view(await _find(runtime, caller, refund_id))
+    return refund_view(await _find(runtime_of(request), caller_of(request), refund_id))
 
 
 @router.get(
@@ -183,12 +179,11 @@ async def get_refund(
 async def list_refund_events(
     request: Request,
     response: Response,
-    caller: Annotated[Caller, Depends(Requires("events:read"))],
-    runtime: RuntimeOf,
     refund_id: RefundIdInPath,
     query: Annotated[Page, Query()],
 ) -> EventList:
     """Read a refund's timeline: every change, attempt and answer of the store, who and when."""
+    runtime, caller = runtime_of(request), caller_of(request)
     record = await _find(runtime, caller, refund_id)
     async with runtime.database.reading() as conn:
         found = await events.timeline(
@@ -207,11 +202,9 @@ async def list_refund_events(
         answers={200: {"description": "The refund is canceled; it will not be sent."}},
     ),
 )
-async def cancel_refund(
-    caller: Annotated[Caller, Depends(Requires("refunds:write"))], runtime: RuntimeOf, refund_id: RefundIdInPath
-) -> RefundView:
+async def cancel_refund(request: Request, refund_id: RefundIdInPath) -> RefundView:
     """Cancel a refund that is still `pending`."""
-    outcome = await change.cancel(runtime, caller, refund_id)
+    outcome = await change.cancel(runtime_of(request), caller_of(request), refund_id)
     if not isinstance(outcome, Accepted):
         raise problem_of(outcome)
     return refund_view(outcome.record)
@@ -227,14 +220,19 @@ async def cancel_refund(
     ),
 )
 async def resolve_refund(
-    caller: Annotated[Caller, Depends(Requires("refunds:approve"))],
-    runtime: RuntimeOf,
+    request: Request,
     refund_id: RefundIdInPath,
     body: ResolveBody,
 ) -> RefundView:
     """Settle a refund that `needs_review`, after a look at the payment provider. The note stays in the timeline."""
+    caller = caller_of(request)
     outcome = await change.resolve(
-        runtime, caller, refund_id, outcome=body.outcome, note=body.note, person=body.by or caller.name
+        runtime_of(request),
+        caller,
+        refund_id,
+        outcome=body.outcome,
+        note=body.note,
+        person=body.by or caller.name,
     )
     if not isinstance(outcome, Accepted):
         raise problem_of(outcome)
@@ -250,11 +248,9 @@ async def resolve_refund(
         answers={200: {"description": "The refund after the look."}},
     ),
 )
-async def recheck_refund(
-    caller: Annotated[Caller, Depends(Requires("refunds:write"))], runtime: RuntimeOf, refund_id: RefundIdInPath
-) -> RefundView:
+async def recheck_refund(request: Request, refund_id: RefundIdInPath) -> RefundView:
     """Look at the store now, for a refund that is `uncertain` or `needs_review`."""
-    outcome = await change.recheck(runtime, caller, refund_id)
+    outcome = await change.recheck(runtime_of(request), caller_of(request), refund_id)
     if not isinstance(outcome, Accepted):
         raise problem_of(outcome)
     return refund_view(outcome.record)

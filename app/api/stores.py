@@ -1,15 +1,13 @@
 """Stores and their orders, live."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Request
 
 from app.api import documentation as docs
-from app.api.auth import Requires
-from app.api.deps import OrderIdInPath, RuntimeOf, StoreInPath, StoreRefundIdInPath
+from app.api.auth import caller_of
+from app.api.deps import OrderIdInPath, StoreInPath, StoreRefundIdInPath, runtime_of
 from app.api.errors import problem_of
+from app.api.keyed import KeyedRoute
 from app.api.problems import Problem
-from app.api.reading import JsonRoute
 from app.api.shop_views import (
     CapabilitiesView,
     HealthView,
@@ -30,7 +28,7 @@ from app.flows.runtime import Runtime
 from app.ledger import tenants
 from app.stores.port import HealthReport
 
-router = APIRouter(prefix="/v1/stores", route_class=JsonRoute)
+router = APIRouter(prefix="/v1/stores", route_class=KeyedRoute)
 
 
 @router.get(
@@ -39,9 +37,12 @@ router = APIRouter(prefix="/v1/stores", route_class=JsonRoute)
     tags=["Stores"],
     **docs.documented("stores:read", answers={200: {"description": "Every store that the key may use."}}),
 )
-async def list_stores(caller: Annotated[Caller, Depends(Requires("stores:read"))], runtime: RuntimeOf) -> StoreList:
+async def list_stores(
+    request: Request,
+) -> StoreList:
     """List the tenant's stores that the key may use, by name; disabled ones too."""
-    async with runtime.database.reading() as conn:
+    caller = caller_of(request)
+    async with runtime_of(request).database.reading() as conn:
         rows = await tenants.stores(conn, caller.tenant_id, store_ids=caller.store_ids)
     return StoreList(data=[store_view(row) for row in rows])
 
@@ -52,11 +53,10 @@ async def list_stores(caller: Annotated[Caller, Depends(Requires("stores:read"))
     tags=["Stores"],
     **docs.documented("stores:read", ["store_not_found"], answers={200: {"description": "The store."}}),
 )
-async def get_store(
-    caller: Annotated[Caller, Depends(Requires("stores:read"))], runtime: RuntimeOf, store: StoreInPath
-) -> StoreView:
+async def get_store(request: Request, store: StoreInPath) -> StoreView:
     """Read a store's settings in the gateway."""
-    async with runtime.database.reading() as conn:
+    caller = caller_of(request)
+    async with runtime_of(request).database.reading() as conn:
         row = await tenants.store_by_name(conn, caller.tenant_id, store)
     if row is None or (caller.store_ids is not None and row.id not in caller.store_ids):
         raise problem_of(StoreNotFound(store=store))
@@ -76,11 +76,9 @@ async def _report(runtime: Runtime, caller: Caller, store: str) -> HealthReport:
     tags=["Stores"],
     **docs.documented("stores:read", ["store_not_found"], answers={200: {"description": "What was found."}}),
 )
-async def check_store(
-    caller: Annotated[Caller, Depends(Requires("stores:read"))], runtime: RuntimeOf, store: StoreInPath
-) -> HealthView:
+async def check_store(request: Request, store: StoreInPath) -> HealthView:
     """Look a store over without writing to it: reachability, versions, clock, permissions."""
-    return health_view(store, await _report(runtime, caller, store))
+    return health_view(store, await _report(runtime_of(request), caller_of(request), store))
 
 
 @router.get(
@@ -89,11 +87,9 @@ async def check_store(
     tags=["Stores"],
     **docs.documented("stores:read", ["store_not_found"], answers={200: {"description": "By payment method."}}),
 )
-async def get_store_capabilities(
-    caller: Annotated[Caller, Depends(Requires("stores:read"))], runtime: RuntimeOf, store: StoreInPath
-) -> CapabilitiesView:
+async def get_store_capabilities(request: Request, store: StoreInPath) -> CapabilitiesView:
     """Ask a store what each of its payment methods can do."""
-    return capabilities_view(store, await _report(runtime, caller, store))
+    return capabilities_view(store, await _report(runtime_of(request), caller_of(request), store))
 
 
 async def _order(runtime: Runtime, caller: Caller, store: str, order_id: str) -> OrderView:
@@ -112,13 +108,12 @@ async def _order(runtime: Runtime, caller: Caller, store: str, order_id: str) ->
     ),
 )
 async def get_order(
-    caller: Annotated[Caller, Depends(Requires("orders:read"))],
-    runtime: RuntimeOf,
+    request: Request,
     store: StoreInPath,
     order_id: OrderIdInPath,
 ) -> StoreOrderView:
     """Read an order, with what is still refundable per line, tax rate, shipping, fee and in total."""
-    return store_order_view(store, await _order(runtime, caller, store, order_id))
+    return store_order_view(store, await _order(runtime_of(request), caller_of(request), store, order_id))
 
 
 @router.get(
@@ -130,13 +125,12 @@ async def get_order(
     ),
 )
 async def list_store_refunds(
-    caller: Annotated[Caller, Depends(Requires("orders:read"))],
-    runtime: RuntimeOf,
+    request: Request,
     store: StoreInPath,
     order_id: OrderIdInPath,
 ) -> StoreRefundList:
     """Read the store's own refunds of an order, each with ours where it is ours."""
-    return StoreRefundList(data=_store_refunds(await _order(runtime, caller, store, order_id)))
+    return StoreRefundList(data=_store_refunds(await _order(runtime_of(request), caller_of(request), store, order_id)))
 
 
 @router.get(
@@ -150,15 +144,14 @@ async def list_store_refunds(
     ),
 )
 async def get_store_refund(
-    caller: Annotated[Caller, Depends(Requires("orders:read"))],
-    runtime: RuntimeOf,
+    request: Request,
     store: StoreInPath,
     order_id: OrderIdInPath,
     store_refund_id: StoreRefundIdInPath,
 ) -> StoreRefundView:
     """Read one of the store's own refunds of an order."""
     # Read with its order, because only the order knows how many digits its amounts have.
-    for refund in _store_refunds(await _order(runtime, caller, store, order_id)):
+    for refund in _store_refunds(await _order(runtime_of(request), caller_of(request), store, order_id)):
         if refund.id == store_refund_id:
             return refund
     raise Problem("store_refund_not_found", store_refund_id=store_refund_id)

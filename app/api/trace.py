@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.flows.results import Caller
+
 _SCOPE_KEY = "refund_gateway.trace"
 
 
@@ -11,8 +13,7 @@ class Trace:
     """One request's own notes."""
 
     request_id: str
-    key_id: str | None = None
-    tenant_id: str | None = None
+    caller: Caller | None = None  #: once the key is known
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)  #: added to the answer, whatever it is
 
 

@@ -1,0 +1,120 @@
+"""A store that answers what a test tells it to: for answers that no real store can be made to give on demand."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from app.domain.order import OrderLine, OrderNote, OrderSnapshot, StoreRefund, TaxPart, TaxRate
+from app.domain.refund import GatewayCapability, RefundPlan, StorePolicy
+from app.flows.runtime import Runtime
+from app.stores.port import (
+    Exchange,
+    HealthReport,
+    NotSent,
+    Priority,
+    Refunded,
+    Store,
+    StoreAnswer,
+    StoreError,
+)
+
+EXCHANGE = Exchange(duration_ms=1.0)
+UNREACHABLE = NotSent(message="The store cannot be reached.", retry_after_s=0.01, exchange=EXCHANGE)
+
+
+def order(total: str = "32.13", **fields: Any) -> OrderSnapshot:
+    """Give a paid order of three albums at 9.00 plus 19 %."""
+    now = datetime.fromisoformat("2026-11-21T12:00:00+00:00")
+    snapshot = OrderSnapshot(
+        id="12",
+        number="DE-12",
+        status="processing",
+        currency="EUR",
+        decimals=2,
+        total=Decimal(total),
+        prices_include_tax=False,
+        created_at=now,
+        modified_at=now,
+        paid_at=now,
+        payment_method="pay",
+        payment_method_title="Pay",
+        lines=(
+            OrderLine(
+                id="311",
+                kind="item",
+                name="Album",
+                sku="SKU0",
+                quantity=Decimal(3),
+                net=Decimal("27.00"),
+                taxes=(TaxPart(rate_id="1", amount=Decimal("5.13")),),
+            ),
+        ),
+        tax_rates=(TaxRate(rate_id="1", label="VAT", percent=Decimal(19), compound=False),),
+        refunds=(),
+        read_at=now,
+    )
+    return replace(snapshot, **fields)
+
+
+@dataclass(slots=True)
+class ScriptedStore:
+    """Gives its answers one after the other, and the last one for ever; a callable is asked when its turn comes."""
+
+    answers: list[StoreAnswer | Callable[[RefundPlan], Awaitable[StoreAnswer]]] = field(default_factory=list)
+    order: OrderSnapshot = field(default_factory=order)
+    notes: Sequence[OrderNote] = ()
+    numbers: tuple[str, ...] = ("12",)
+    capability: GatewayCapability = "refunds"
+    reading_fails: StoreError | None = None
+    sent: list[str] = field(default_factory=list)
+
+    async def read_order(
+        self, order_id: str, *, read_at: datetime, priority: Priority = "interactive", verify: bool = False
+    ) -> OrderSnapshot:
+        if self.reading_fails is not None:
+            raise self.reading_fails
+        return replace(self.order, read_at=read_at)
+
+    async def find_order(self, order_number: str, *, priority: Priority = "interactive") -> tuple[str, ...]:
+        return self.numbers
+
+    async def payment_capability(self, payment_method: str, *, priority: Priority = "interactive") -> GatewayCapability:
+        return self.capability
+
+    async def refund(
+        self, plan: RefundPlan, *, marker: str, request_id: str, priority: Priority = "interactive"
+    ) -> StoreAnswer:
+        self.sent.append(marker)
+        if not self.answers:
+            return Refunded(store_refund_id=str(700 + len(self.sent)), exchange=EXCHANGE)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return await answer(plan) if callable(answer) else answer
+
+    async def read_refund(self, order_id: str, store_refund_id: str) -> StoreRefund | None:
+        return next((refund for refund in self.order.refunds if refund.id == store_refund_id), None)
+
+    async def read_notes(self, order_id: str, *, priority: Priority = "background") -> tuple[OrderNote, ...]:
+        return tuple(self.notes)
+
+    async def check(self) -> HealthReport:
+        return HealthReport(ok=True, checks=())
+
+
+@dataclass(slots=True)
+class Book:
+    """Opens the one store there is."""
+
+    store: Store | None
+    policy: StorePolicy = field(default_factory=StorePolicy)
+
+    async def open(self, store_id: str) -> tuple[Store, StorePolicy]:
+        if self.store is None:
+            raise LookupError(store_id)
+        return self.store, self.policy
+
+
+def with_store(rt: Runtime, store: Store | None, policy: StorePolicy | None = None) -> Runtime:
+    """Give a runtime whose every store is this one; None for a store that was disabled."""
+    return replace(rt, stores=Book(store, policy or StorePolicy()))
