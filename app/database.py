@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from app.settings import Settings
 
@@ -26,6 +26,10 @@ Connection = AsyncConnection[DictRow]
 _MIGRATION_LOCK = 7_305_211_806
 #: The newest revision in `ledger/migrations/versions`; `readyz` compares it with the database's.
 HEAD = "0001"
+
+
+#: What a statement raises when the database went away under it; the same statement may work in a moment.
+CONNECTION_LOST = (psycopg.OperationalError, PoolTimeout)
 
 
 class DatabaseUnavailable(Exception):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import assert_never
 
+from app.domain.errors import Fact
 from app.domain.refund import Failure, Observation, Resolution
 from app.flows.recover import look
 from app.flows.results import Accepted, Caller, RefundNotFound, StoreFailed, WrongState
@@ -48,9 +49,13 @@ async def resolve(
     record = await _find(rt, caller, refund_id)
     if record is None:
         return RefundNotFound(refund_id=refund_id)
+    facts: dict[str, Fact] = {"outcome": outcome, "by": person}
     if record.status != "needs_review":
+        before = [seen for seen in record.evidence if seen.kind == "resolved_by_person"]
+        if before and (before[-1].text, dict(before[-1].facts)) == (note, facts):
+            return Accepted(record=record, replayed=True)
         return WrongState(record=record, allowed=("needs_review",))
-    said = Observation(kind="resolved_by_person", text=note, at=rt.clock(), facts={"outcome": outcome, "by": person})
+    said = Observation(kind="resolved_by_person", text=note, at=rt.clock(), facts=facts)
     data = {"outcome": outcome, "note": note, "by": person}
     event = NewEvent(type="refund.resolved", actor=f"{caller.actor} {person}", data=data)
     async with rt.database.transaction() as conn:

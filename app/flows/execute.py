@@ -14,6 +14,7 @@ from typing import Any, TypeVar, assert_never
 
 import structlog
 
+from app.database import CONNECTION_LOST
 from app.domain.decision import fits
 from app.domain.errors import Refusal
 from app.domain.refund import Failure, Observation
@@ -112,7 +113,7 @@ async def carry_out(
         if isinstance(sending, RefundRecord):
             record, answer = sending, await _send(rt, sending, shop, priority, marked_after=began)
             if not isinstance(answer, NotSent):
-                return await conclude(rt, record, answer, shop)
+                return await _conclude_in_the_end(rt, record, answer, shop)
             last = attempt + 1 == _TRIES_AT_ONCE
             record = await _not_sent(rt, record, answer, hand_over=last)
             if last or record.status != "pending":
@@ -120,6 +121,21 @@ async def carry_out(
             await asyncio.sleep(min(answer.retry_after_s or 0.2 * 2**attempt, 2.0) * random.uniform(0.8, 1.2))  # noqa: S311
         validated = False
     return await _hand_over(rt, record, "The order stayed busy.", after=timedelta(seconds=1))
+
+
+async def _conclude_in_the_end(rt: Runtime, record: RefundRecord, answer: StoreAnswer, shop: Shop) -> RefundRecord:
+    """Settle by the store's answer even if the database is away for some seconds.
+
+    The answer is the best evidence there will ever be. Trying again is harmless: a commit whose confirmation was lost
+    has moved the fence on.
+    """
+    for pause_s in (0.2, 1.0, 3.0, 6.0):
+        try:
+            return await conclude(rt, record, answer, shop)
+        except CONNECTION_LOST:
+            log.warning("refund.settling_delayed", refund_id=record.id, again_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+    return await conclude(rt, record, answer, shop)
 
 
 class _MyTurn:

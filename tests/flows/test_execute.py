@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 
 from app.domain.refund import RefundCommand, RefundPlan
@@ -221,6 +222,24 @@ async def test_a_broken_execution_is_logged_and_leaves_its_row_to_recovery(
         await task
     await executions.drain(timedelta(0))
     assert executions.in_hand == 0
+
+
+async def test_an_answer_is_settled_though_the_database_goes_away_for_a_moment(rt: Runtime, shop: Shop) -> None:
+    store = ScriptedStore()
+    lost = [True]
+
+    class Flaky:
+        """Loses its connections once, just when the store's answer is to be put on record."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("committing", "transaction") and store.sent and lost:
+                lost.clear()
+                raise psycopg.OperationalError("the connection was closed")
+            return getattr(rt.database, name)
+
+    answer = await post(replace(with_store(rt, store), database=Flaky()), shop)  # type: ignore[arg-type]
+    assert lost == []
+    assert (answer.record.status, len(store.sent)) == ("succeeded", 1)
 
 
 async def test_draining_cancels_what_does_not_finish_in_time(rt: Runtime) -> None:

@@ -206,6 +206,10 @@ async def test_a_person_settles_what_the_store_cannot_tell(
     found = await resolve(rt, shop.caller, record.id, outcome=outcome, note="Looked.", person="Ada")
     assert isinstance(found, Accepted)
     assert (found.record.status, found.record.money) == (outcome, money)
+    again = await resolve(rt, shop.caller, record.id, outcome=outcome, note="Looked.", person="Ada")
+    assert again == Accepted(record=found.record, replayed=True)
+    other = await resolve(rt, shop.caller, record.id, outcome=outcome, note="Changed my mind.", person="Ada")
+    assert isinstance(other, WrongState)
 
 
 async def test_looking_again_settles_a_review_only_when_the_store_says_it_paid(
