@@ -3,6 +3,7 @@
 Every line, ours or a library's, passes one redaction before it is written to stderr.
 """
 
+import json
 import logging
 import re
 import sys
@@ -11,6 +12,7 @@ from typing import Literal, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from pydantic_core import PydanticSerializationError, to_json
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.settings import Settings
@@ -160,9 +162,17 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
         library.setLevel(max(level, logging.WARNING) if name in _QUIET_LIBRARIES else logging.NOTSET)
 
 
+def _dump(event: EventDict, **_options: object) -> str:
+    try:
+        return to_json(event).decode()
+    except PydanticSerializationError:
+        # Half a surrogate pair, which UTF-8 cannot say; escaped it can be written.
+        return json.dumps(event)
+
+
 def _renderer(log_format: Literal["json", "console"], out: TextIO) -> Processor:
     if log_format == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
+        return structlog.processors.JSONRenderer(_dump)
     return structlog.dev.ConsoleRenderer(
         colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
     )

@@ -125,6 +125,11 @@ def test_our_lines_are_json_with_time_and_level(out: io.StringIO) -> None:
     }
 
 
+def test_text_that_no_encoding_can_say_is_logged_all_the_same(out: io.StringIO) -> None:
+    log.warning("store.answered", text="half \ud800 a pair")
+    assert lines(out)[0]["text"] == "half \ud800 a pair"
+
+
 def test_exception_texts_are_redacted(out: io.StringIO) -> None:
     try:
         raise RuntimeError(f"refused {SECRET}")

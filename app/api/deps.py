@@ -3,9 +3,9 @@
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, Header, Path, Request, Response
@@ -87,15 +87,15 @@ IdempotencyKey = Annotated[
 ]
 
 
-#: Documents the header; `preference` reads it, because there may be several.
-Prefer = Annotated[
-    str | None,
-    Header(
-        description="`wait=N` bounds how many seconds to wait for the outcome; `respond-async` answers 202 at "
-        "once, and accepts the refund even while the store cannot be reached.",
-        examples=["wait=10", "respond-async"],
-    ),
-]
+#: The header as OpenAPI names it; `preference` reads it, because there may be several.
+PREFER: Mapping[str, Any] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`wait=N` bounds how many seconds to wait for the outcome; `respond-async` answers 202 at once, "
+    "and accepts the refund even while the store cannot be reached.",
+    "schema": {"type": "string", "examples": ["wait=10", "respond-async"]},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,8 +32,12 @@ def documented(
     problems: Iterable[ProblemCode] = (),
     *,
     answers: Mapping[int, Mapping[str, Any]],
+    parameters: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Give a route's keyword arguments for its documentation; `answers` holds the good ones by status."""
+    """Give a route's keyword arguments for its documentation; `answers` holds the good ones by status.
+
+    `parameters` are those that the route reads by itself.
+   """
     codes: set[ProblemCode] = {*problems, *_OF_ALL, *(() if scope is None else _OF_KEYS)}
     headers = _OF_ANY_ANSWER if scope is None else _OF_KEYED_ANSWERS
     responses: dict[int | str, dict[str, Any]] = {
@@ -47,6 +51,8 @@ def documented(
     extra: dict[str, Any] = {"security": []}
     if scope is not None:
         extra = {"security": [{"ApiKey": []}, {"KeyIdAndSecret": []}], SCOPE_MEMBER: scope}
+    if parameters:
+        extra["parameters"] = [dict(parameter) for parameter in parameters]
     return {"responses": responses, "openapi_extra": extra}
 
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request, Response
 from app.api import documentation as docs
 from app.api.auth import caller_of
 from app.api.deps import (
+    PREFER,
     IdempotencyKey,
-    Prefer,
     RefundIdInPath,
     cut_page,
     event_cursor,
@@ -75,6 +75,7 @@ _CREATED = ("Location", "Idempotent-Replayed", "Preference-Applied")
                 "headers": _CREATED,
             },
         },
+        parameters=[PREFER],
     ),
 )
 async def create_refund(
@@ -82,7 +83,6 @@ async def create_refund(
     response: Response,
     body: RefundBody,
     idempotency_key: IdempotencyKey = None,
-    prefer: Prefer = None,  # noqa: ARG001 - documented here, read by `preference`
 ) -> RefundView:
     """Carry a refund out, exactly once, and answer with the truth.
 
