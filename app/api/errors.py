@@ -10,7 +10,8 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from app.api.faults import faults_of
-from app.api.problems import PROBLEM_JSON, PROBLEMS, InputFault, Problem, ProblemCode, invalid_request
+from app.api.problem_table import FAILURE_CODES, PROBLEMS, ProblemCode
+from app.api.problems import PROBLEM_JSON, InputFault, Problem, invalid_request
 from app.api.trace import trace_of
 from app.api.views import RefundView, refund_view
 from app.database import OUTAGES
@@ -157,7 +158,7 @@ def answer_submission(accepted: Accepted, response: Response) -> RefundView:
 def _failed(record: RefundRecord, headers: dict[str, str]) -> Problem:
     failure = record.failure
     code: ProblemCode = "refund_failed"
-    if failure is not None and failure.code in PROBLEMS:
+    if failure is not None and failure.code in FAILURE_CODES:
         code = cast("RefusalCode", failure.code)
     detail = failure.message if failure is not None else None
     # 422 whatever the code's own status is: the refund is final, and asking again only gives it again.

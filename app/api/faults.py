@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
-from app.api.problems import InputCode, InputFault
+from app.api.problem_table import InputCode
+from app.api.problems import InputFault
 from app.api.reading import Unreadable, pointer_token
 
 Place = Literal["body", "query", "header", "path"]

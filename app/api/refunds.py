@@ -18,7 +18,7 @@ from app.api.deps import (
 )
 from app.api.errors import answer_submission, problem_of
 from app.api.keyed import KeyedRoute
-from app.api.problems import ProblemCode
+from app.api.problem_table import ProblemCode
 from app.api.schemas import Page, RefundBody, RefundQuery, ResolveBody, to_command
 from app.api.trace import trace_of
 from app.api.views import (
@@ -76,6 +76,7 @@ _CREATED = ("Location", "Idempotent-Replayed", "Preference-Applied")
             },
         },
         parameters=[PREFER],
+        failures=docs.OF_DECISIONS,
     ),
 )
 async def create_refund(

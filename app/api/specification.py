@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from app.api.problems import ALL_CODES, INPUT_FAULTS, PROBLEMS
+from app.api.problem_table import INPUT_FAULTS, PROBLEMS
 
 DESCRIPTION = """\
 One truthful refund API over WooCommerce stores.
@@ -25,7 +25,7 @@ _PROBLEM: dict[str, Any] = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "What went wrong this time, for people."},
-        "code": {"type": "string", "enum": list(ALL_CODES)},
+        "code": {"type": "string", "enum": sorted(PROBLEMS)},
         "request_id": {"type": "string"},
         "retryable": {"type": "boolean", "description": "The very same request can succeed later."},
         "errors": {
@@ -69,7 +69,7 @@ _FAULT: dict[str, Any] = {
             "description": "JSON pointer (RFC 6901) into the body; for headers and queries, `/` and the name.",
         },
         "in": {"type": "string", "enum": ["body", "query", "header", "path"]},
-        "code": {"type": "string", "enum": sorted({*ALL_CODES, *INPUT_FAULTS})},
+        "code": {"type": "string", "enum": sorted({*PROBLEMS, *INPUT_FAULTS})},
         "message": {"type": "string"},
     },
 }

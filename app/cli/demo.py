@@ -291,31 +291,35 @@ async def _present(demo: _Demo, key: str, gateway: Child) -> None:
         [(order.id, f"{order.total} {order.currency}", order.payment_method, order.description) for order in shown],
         empty="",
     )
-    in_shell = {
-        "REFUND_GATEWAY_ENVIRONMENT": "demo",
-        "REFUND_GATEWAY_ALLOW_PRIVATE_STORES": "true",
-        "REFUND_GATEWAY_VAR": str(demo.var),
-    }
-    command = f"{shlex.quote(str(Path(sys.executable).with_name('refund-gateway')))} refund list --tenant {TENANT}"
     show_facts(
         [
             ("Gateway", f"{demo.base_url}  (docs at /docs; process {gateway.pid}, log in {gateway.log})"),
             ("Sandbox store", f"{demo.sandbox_url}/sandbox/  (what was really paid back: /sandbox/payouts)"),
             ("For programs", f"{demo.file}  (addresses, API key, orders)"),
-            ("Command line", " ".join(f"{name}={shlex.quote(value)}" for name, value in in_shell.items())),
-            ("", command),
             (
                 "Try to break it",
                 "put slow9000 into the reason, so that the provider takes 9 s, and kill -9 the gateway meanwhile",
             ),
         ]
     )
-    typer.echo("\nEverything runs; Ctrl-C stops it. From another terminal, a preview:\n")
+    typer.echo("\nEverything runs; Ctrl-C stops it. From another terminal, the command line:\n")
+    typer.echo(_command_line(demo.var, "refund", "list", "--tenant", TENANT))
+    typer.echo("\na preview over the API:\n")
     typer.echo(_curl(f"{demo.base_url}/v1/refunds/preview", key, request))
     typer.echo("\nand the refund, which is carried out once however often it is sent:\n")
     reference = f"DEMO-{uuid4().hex[:12]}"
     document = {**request, "external_reference": reference}
     typer.echo(_curl(f"{demo.base_url}/v1/refunds", key, document, idempotency_key=reference))
+
+
+def _command_line(var: Path, *verb_: str) -> str:
+    """Write a verb as a shell has to be told it for the demo's ledger."""
+    script = Path(sys.executable).with_name("refund-gateway")
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "app.cli"]
+    environment = {"ENVIRONMENT": "demo", "ALLOW_PRIVATE_STORES": "true", "VAR": str(var)}
+    return shlex.join(
+        ["env", *(f"REFUND_GATEWAY_{name}={value}" for name, value in environment.items()), *command, *verb_]
+    )
 
 
 async def _a_refund(demo: _Demo, key: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -77,9 +78,13 @@ def serve(
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s) + _ANSWERS_GRACE_S,
     )
     server = uvicorn.Server(config)
-    # uvicorn raises the signal again when it has stopped. Dying of it would skip the embedded PostgreSQL's farewell.
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, lambda *_: None)
+
+    def stop(_signal: int, _frame: object) -> None:
+        server.should_exit = True
+
+    # uvicorn raises a signal again when it has stopped. Dying of it would skip the embedded PostgreSQL's farewell.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     if until_input_ends:
         _stop_when_input_ends()
     server.run(sockets=[listener])
@@ -151,18 +156,19 @@ def _ready() -> tuple[Settings, str]:
 
 def _listen(host: str, port: int) -> socket.socket:
     """Bind the address; ends the verb when that cannot be done."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise Ended(
-            Exit.GATEWAY, f"Port {port} on {host} cannot be listened on: {error.strerror or one_line(error)}."
-        ) from None
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError as error:
+            why = error.strerror or one_line(error)
+            raise Ended(Exit.GATEWAY, f"Port {port} on {host} cannot be listened on: {why}.") from None
+        stack.pop_all()
     return listener
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-#: Every business refusal, by its stable code. `api/problems.py` explains each one to people.
+#: Every business refusal, by its stable code. `api/problem_table.py` explains each one to people.
 RefusalCode = Literal[
     "exceeds_refundable",
     "quantity_exceeds_refundable",

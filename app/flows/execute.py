@@ -221,16 +221,6 @@ async def _send(
 async def conclude(rt: Runtime, record: RefundRecord, answer: StoreAnswer, shop: Shop) -> RefundRecord:
     """Settle a refund by the store's answer, or put on record that it says too little."""
     exchange = answer.exchange
-    log.info(
-        "refund.attempted",
-        refund_id=record.id,
-        store=record.store,
-        answer=type(answer).__name__.lower(),
-        attempt=record.attempts,
-        http_status=exchange.http_status,
-        store_code=exchange.store_code,
-        duration_ms=round(exchange.duration_ms, 1),
-    )
     match answer:
         case Refunded():
             event = NewEvent(
@@ -274,6 +264,7 @@ async def conclude(rt: Runtime, record: RefundRecord, answer: StoreAnswer, shop:
     if after is None:
         await _too_late(rt, record, answer)
     after = await settled(rt, record, after)
+    _attempted(record, answer, after)
     if after.status == "uncertain" and isinstance(answer, Refused):
         # The store has finished and said no; one look tells a decline from a failure after the payment.
         after = await look(rt, after, shop)
@@ -315,7 +306,27 @@ async def _not_sent(rt: Runtime, record: RefundRecord, answer: NotSent, *, hand_
         after = await refunds.mark_pending(conn, record, event, due_at=due_at, keep_lease=None if hand_over else lease)
         if after is not None and due_at is not None:
             await rt.jobs.send_later(conn, record.id, at=due_at)
-    return after or await as_it_is(rt, record)
+    after = after or await as_it_is(rt, record)
+    _attempted(record, answer, after)
+    return after
+
+
+def _attempted(record: RefundRecord, answer: StoreAnswer, after: RefundRecord) -> None:
+    """Write the attempt's one log line."""
+    exchange = answer.exchange
+    log.info(
+        "refund.attempted",
+        refund_id=record.id,
+        store=record.store,
+        order_id=record.order_id,
+        answer=type(answer).__name__.lower(),
+        attempt=record.attempts,
+        http_status=exchange.http_status,
+        store_code=exchange.store_code,
+        status=after.status,
+        money=after.money,
+        duration_ms=round(exchange.duration_ms, 1),
+    )
 
 
 def _back_off(record: RefundRecord, retry_after_s: float | None) -> timedelta:

@@ -3,16 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from app.domain.refund import Failure, StorePolicy
 from app.flows.runtime import Runtime
 from app.ledger import refunds
 from app.ledger.events import NewEvent
 from app.ledger.records import RefundRecord
 from app.stores.port import Exchange, Store
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +33,10 @@ async def fail(
 
 
 async def settled(rt: Runtime, record: RefundRecord, after: RefundRecord | None) -> RefundRecord:
-    """Count and log a refund's new state; read it again when somebody else has changed it."""
+    """Count a refund's new state; read it again when somebody else has changed it."""
     if after is None:
         return await as_it_is(rt, record)
     rt.meters.refund_settled(store=after.store, status=after.status, payment=after.payment)
-    log.info(
-        "refund.changed",
-        status=after.status,
-        refund_id=after.id,
-        store=after.store,
-        order_id=after.order_id,
-        money=after.money,
-        code=after.failure.code if after.failure else None,
-        attempts=after.attempts,
-    )
     return after
 
 

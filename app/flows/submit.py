@@ -171,6 +171,9 @@ def _normalised(value: object) -> object:
         return {
             name: format(Decimal(part).normalize(), "f")
             if name in amounts and isinstance(part, str) and part != "all"
+            # Whatever a caller keeps in metadata under such a name is no amount.
+            else part
+            if name == "metadata"
             else _normalised(part)
             for name, part in value.items()
         }

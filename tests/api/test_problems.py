@@ -9,7 +9,7 @@ import pytest
 
 from app import api
 from app.api.errors import No, problem_of
-from app.api.problems import INPUT_FAULTS, PROBLEMS, InputCode, ProblemCode
+from app.api.problem_table import INPUT_FAULTS, PROBLEMS, InputCode, ProblemCode
 from app.domain.errors import Fault, Refusal
 from app.flows.results import (
     AmbiguousOrderNumber,

@@ -71,6 +71,15 @@ async def test_the_same_request_again_is_the_same_refund(
     assert len(await sandbox.payouts(order["id"])) == 1
 
 
+async def test_metadata_may_be_named_like_anything(gateway: Gateway, order: dict[str, Any]) -> None:
+    metadata = {"amount": "n/a", "fees": "", "items": "[]", "id": "1"}
+    answer = await gateway.refund(order, metadata=metadata, external_reference="CM-1")
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["metadata"] == metadata
+    other = await gateway.refund(order, metadata={**metadata, "amount": "N/A"}, external_reference="CM-1")
+    problem(other, 409, "external_reference_conflict")
+
+
 async def test_a_key_or_reference_with_other_content_names_the_first_refund(
     gateway: Gateway, order: dict[str, Any]
 ) -> None:

@@ -3,8 +3,6 @@
 import os
 import pty
 import select
-import subprocess
-import sys
 from typing import Any
 
 import psycopg
@@ -115,22 +113,22 @@ def test_missing_keys_are_named_when_nobody_can_be_asked(cli: Cli) -> None:
 def test_a_prompt_shows_nothing_of_what_is_typed(cli: Cli) -> None:
     cli("tenant", "add", "acme")
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "app.cli", *_add("https://shop.example", "--no-check")]
-    environment = {**os.environ, **cli.environment}
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
+    process = cli.start(*_add("https://shop.example", "--no-check"), stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
         shown = b""
-        for prompt, secret in ((b"key", b"ck_typed_in"), (b"secret", b"cs_typed_in")):
+        # The space behind the colon is written last, when the terminal no longer shows what is typed.
+        for prompt, secret in ((b"key: ", b"ck_typed_in"), (b"secret: ", b"cs_typed_in")):
             while prompt not in shown:
-                assert select.select([ours], [], [], 20)[0], shown
-                shown += os.read(ours, 4096)
-            os.write(ours, secret + b"\n")
-        while process.poll() is None:
-            if select.select([ours], [], [], 0.1)[0]:
                 shown += _read(ours)
-        shown += _read(ours)
-    os.close(ours)
-    assert process.returncode == 0, shown
+            os.write(ours, secret + b"\n")
+        while more := _read(ours):
+            shown += more
+        assert process.wait(20) == 0, shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
     assert b"typed_in" not in shown
     row = _row(cli, "SELECT id, credentials FROM store")
     assert row is not None
@@ -138,6 +136,8 @@ def test_a_prompt_shows_nothing_of_what_is_typed(cli: Cli) -> None:
 
 
 def _read(terminal: int) -> bytes:
+    """Read what a process has written; nothing when it has ended."""
+    assert select.select([terminal], [], [], 20)[0]
     try:
         return os.read(terminal, 4096)
     except OSError:  # Linux says so when the other side has gone

@@ -1,32 +1,23 @@
 """Tenants, stores and keys on a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from app.crypto import new_api_key
-from app.database import Connection, Database, migrate, start_embedded
+from app.database import Connection, Database
 from app.domain.refund import StorePolicy
 from app.ledger import tenants
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder: Path = tmp_path_factory.mktemp("tenants")
-    address = start_embedded(folder / "postgres")
-    migrate(address)
-    return address
-
-
 @pytest.fixture
-async def conn(url: str) -> AsyncIterator[Connection]:
-    """Lend a connection whose work is undone afterwards."""
-    database = Database(url, size=2)
+async def conn(database_url: str) -> AsyncIterator[Connection]:
+    """Lend a connection to an empty ledger."""
+    database = Database(database_url, size=2)
     await database.open()
     try:
-        async with database.reading() as connection, connection.transaction(force_rollback=True):
+        async with database.reading() as connection:
             yield connection
     finally:
         await database.close()
