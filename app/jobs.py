@@ -94,7 +94,7 @@ class RuntimeSlot:
         return self._runtime
 
 
-def worker_options(*, concurrency: int) -> dict[str, Any]:
+def worker_options(*, concurrency: int, grace_s: float) -> dict[str, Any]:
     """Give the options of this gateway's workers: quick to notice, and quiet."""
     return {
         "queues": [_QUEUE, _UPKEEP],
@@ -102,7 +102,7 @@ def worker_options(*, concurrency: int) -> dict[str, Any]:
         "fetch_job_polling_interval": 1.0,
         "install_signal_handlers": False,
         "delete_jobs": procrastinate.jobs.DeleteJobCondition.SUCCESSFUL,
-        "shutdown_graceful_timeout": 20.0,
+        "shutdown_graceful_timeout": grace_s,
         "update_heartbeat_interval": 5.0,
         "stalled_worker_timeout": 20.0,
     }

@@ -1,5 +1,6 @@
 """The gateway as an ASGI application."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +22,8 @@ def create_app(settings: Settings, *, works: bool = True, url: str | None = None
         async with open_runtime(settings, works=works, url=url, meters=meters) as runtime:
             app.state.metrics = meters
             app.state.runtime = runtime
+            # What is there now stays; the collector need not look at it again and again (5 % of a replay).
+            gc.freeze()
             yield
 
     return api.build(settings, lifespan)

@@ -14,7 +14,7 @@ from ulid import ULID
 
 from app import jobs
 from app.crypto import Sealer, new_sealing_key
-from app.database import Database, database_url
+from app.database import OUTAGES, Database, database_url
 from app.domain.refund import StorePolicy
 from app.flows.execute import Executions
 from app.flows.runtime import Runtime
@@ -51,10 +51,15 @@ def sealer(settings: Settings) -> Sealer:
             "`refund-gateway doctor --new-sealing-key`, keep it with your other secrets, and set the variable to it."
         )
     path = settings.var / "sealing.key"
-    with suppress(FileExistsError):
+    if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_text(new_sealing_key())
+        draft = path.with_name(f"sealing.{ULID()}.tmp")
+        draft.touch(mode=0o600)
+        draft.write_text(new_sealing_key())
+        # Linked into place whole, so that no other process reads half a key, and the first one stays.
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
     return Sealer.from_text(path.read_text())
 
 
@@ -172,35 +177,40 @@ async def open_runtime(
             await outbound.close_idle(_IDLE_POOL_AGE)
 
         await beat()
-        background = [
+        upkeep = [
             asyncio.create_task(_every(settings.lease_s / 4, beat)),
             asyncio.create_task(_every(60, close_idle)),
         ]
-        if works:
-            options = jobs.worker_options(concurrency=_JOB_CONCURRENCY)
-            background.append(asyncio.create_task(_work(job_app, options)))
+        stopping = asyncio.Event()
+        options = jobs.worker_options(concurrency=_JOB_CONCURRENCY, grace_s=settings.shutdown_grace_s)
+        worker = asyncio.create_task(_work(job_app, options, stopping)) if works else None
         try:
             yield runtime
         finally:
-            if works:
-                background.pop().cancel()
+            stopping.set()
+            if worker is not None:
+                # It takes no more jobs from here on; those under way are executions like any other.
+                worker.cancel()
+                await asyncio.gather(worker, return_exceptions=True)
             await runtime.executions.drain(timedelta(seconds=settings.shutdown_grace_s))
-            async with database.reading() as conn:
-                await executors.let_go(conn, runtime.executor_id)
-                await executors.leave(conn, runtime.executor_id)
-            for task in background:
+            for task in upkeep:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.gather(*upkeep, return_exceptions=True)
+            with suppress(*OUTAGES):
+                # Without a database the leases end by themselves.
+                async with database.reading() as conn:
+                    await executors.let_go(conn, runtime.executor_id)
+                    await executors.leave(conn, runtime.executor_id)
 
 
-async def _work(job_app: procrastinate.App, options: dict[str, object]) -> None:
-    """Run jobs until cancelled; a worker that breaks (the database went away) starts again."""
-    while True:
+async def _work(job_app: procrastinate.App, options: dict[str, object], stopping: asyncio.Event) -> None:
+    """Run jobs until told to stop; a worker that breaks (the database went away) starts again."""
+    while not stopping.is_set():
         try:
             await job_app.run_worker_async(**options)  # type: ignore[arg-type]
         except Exception:
             log.exception("worker.broke")
-        await asyncio.sleep(1)
+            await asyncio.sleep(1)
 
 
 async def _every(seconds: float, do: Callable[[], Awaitable[None]]) -> None:

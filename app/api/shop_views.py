@@ -1,14 +1,13 @@
 """What callers get back about stores and their orders, live."""
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from app.api.values import AmountText, Time, plain, whole
 from app.api.views import TaxView, View, taxes_view
 from app.domain.money import round_half_up
-from app.domain.order import LineKind, StoreRefund
+from app.domain.order import StoreRefund
 from app.domain.refund import GatewayCapability
 from app.domain.remaining import RemainingLine
 from app.flows.results import OrderView
@@ -46,7 +45,6 @@ class RefundablePart(View):
 class OrderLineView(View):
     """A line as it was ordered, and what is left of it."""
 
-    line_id: str
     name: str
     quantity: float | int
     total: Annotated[AmountText, Field(description="Gross, after discounts; negative for a discount sold as a fee.")]
@@ -58,6 +56,18 @@ class OrderItemView(OrderLineView):
 
     line_item_id: str
     sku: str
+
+
+class OrderShippingView(OrderLineView):
+    """A shipping line as it was ordered, and what is left of it."""
+
+    shipping_line_id: str
+
+
+class OrderFeeView(OrderLineView):
+    """A fee as it was ordered, and what is left of it."""
+
+    fee_line_id: str
 
 
 class StoreRefundLine(View):
@@ -113,8 +123,8 @@ class StoreOrderView(View):
     ]
     tax_rates: list[RateView]
     items: list[OrderItemView]
-    shipping: list[OrderLineView]
-    fees: list[OrderLineView]
+    shipping: list[OrderShippingView]
+    fees: list[OrderFeeView]
     refunds: list[StoreRefundView]
     created_at: Time | None
     modified_at: Time | None
@@ -222,9 +232,11 @@ def store_order_view(store: str, view: OrderView) -> StoreOrderView:
             )
             for rate in order.tax_rates
         ],
-        items=[_item(line) for line in left.of_kind("item")],
-        shipping=_lines(left.lines, "shipping"),
-        fees=_lines(left.lines, "fee"),
+        items=[
+            OrderItemView(**_line(item), line_item_id=item.line.id, sku=item.line.sku) for item in left.of_kind("item")
+        ],
+        shipping=[OrderShippingView(**_line(line), shipping_line_id=line.line.id) for line in left.of_kind("shipping")],
+        fees=[OrderFeeView(**_line(fee), fee_line_id=fee.line.id) for fee in left.of_kind("fee")],
         refunds=[store_refund_view(order.id, refund, view.ours.get(refund.id), decimals) for refund in order.refunds],
         created_at=order.created_at,
         modified_at=order.modified_at,
@@ -232,30 +244,13 @@ def store_order_view(store: str, view: OrderView) -> StoreOrderView:
     )
 
 
-def _lines(lines: Iterable[RemainingLine], kind: LineKind) -> list[OrderLineView]:
-    return [
-        OrderLineView(
-            line_id=left.line.id,
-            name=left.line.name,
-            quantity=whole(left.line.quantity),
-            total=_ordered(left),
-            refundable=_refundable(left),
-        )
-        for left in lines
-        if left.line.kind == kind
-    ]
-
-
-def _item(left: RemainingLine) -> OrderItemView:
-    return OrderItemView(
-        line_id=left.line.id,
-        line_item_id=left.line.id,
-        sku=left.line.sku,
-        name=left.line.name,
-        quantity=whole(left.line.quantity),
-        total=_ordered(left),
-        refundable=_refundable(left),
-    )
+def _line(left: RemainingLine) -> dict[str, Any]:
+    return {
+        "name": left.line.name,
+        "quantity": whole(left.line.quantity),
+        "total": _ordered(left),
+        "refundable": _refundable(left),
+    }
 
 
 def _ordered(left: RemainingLine) -> str:

@@ -1,6 +1,6 @@
 """What callers get back about refunds: the ledger's records in the wire's words."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,7 +36,6 @@ class TaxView(View):
 class LineView(View):
     """The part of an order line that is refunded."""
 
-    line_id: Annotated[str, Field(description="The store's id of the order line.")]
     name: str
     quantity: Annotated[float | int, Field(description="0 for shipping, fees and refunds of an amount alone.")]
     net: AmountText
@@ -52,6 +51,18 @@ class ItemView(LineView):
     sku: str
 
 
+class ShippingLineView(LineView):
+    """The part of a shipping line that is refunded."""
+
+    shipping_line_id: str
+
+
+class FeeLineView(LineView):
+    """The part of a fee that is refunded."""
+
+    fee_line_id: str
+
+
 class BreakdownView(View):
     """Where the money of a refund comes from.
 
@@ -59,8 +70,8 @@ class BreakdownView(View):
     """
 
     items: list[ItemView]
-    shipping: list[LineView]
-    fees: list[LineView]
+    shipping: list[ShippingLineView]
+    fees: list[FeeLineView]
     goodwill: Annotated[AmountText, Field(description="Given on top, taken from no line.")]
     unallocated: Annotated[AmountText, Field(description="Taken from the order as a whole, without tax of its own.")]
     net: AmountText
@@ -103,7 +114,6 @@ _REFUND_EXAMPLE: dict[str, Any] = {
     "breakdown": {
         "items": [
             {
-                "line_id": "311",
                 "line_item_id": "311",
                 "sku": "SKU1",
                 "name": "Mug",
@@ -262,17 +272,13 @@ def refund_view(record: RefundRecord) -> RefundView:
 def breakdown_view(plan: RefundPlan) -> BreakdownView:
     """Show a plan's parts, with the order's decimals."""
 
-    def of_kind(kind: LineKind) -> list[LineView]:
-        return [LineView(**_line(line, plan.decimals)) for line in plan.lines if line.kind == kind]
+    def of_kind(kind: LineKind) -> Iterator[tuple[PlanLine, dict[str, Any]]]:
+        return ((line, _line(line, plan.decimals)) for line in plan.lines if line.kind == kind)
 
     return BreakdownView(
-        items=[
-            ItemView(**_line(line, plan.decimals), line_item_id=line.line_id, sku=line.sku)
-            for line in plan.lines
-            if line.kind == "item"
-        ],
-        shipping=of_kind("shipping"),
-        fees=of_kind("fee"),
+        items=[ItemView(**parts, line_item_id=line.line_id, sku=line.sku) for line, parts in of_kind("item")],
+        shipping=[ShippingLineView(**parts, shipping_line_id=line.line_id) for line, parts in of_kind("shipping")],
+        fees=[FeeLineView(**parts, fee_line_id=line.line_id) for line, parts in of_kind("fee")],
         goodwill=plain(plan.goodwill, plan.decimals),
         unallocated=plain(plan.unallocated, plan.decimals),
         net=plain(plan.net, plan.decimals),
@@ -282,7 +288,6 @@ def breakdown_view(plan: RefundPlan) -> BreakdownView:
 
 def _line(line: PlanLine, decimals: int) -> dict[str, Any]:
     return {
-        "line_id": line.line_id,
         "name": line.name,
         "quantity": whole(line.quantity),
         "net": plain(line.net, decimals),

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, assert_never
 
 import structlog
 
-from app.database import CONNECTION_LOST
+from app.database import OUTAGES
 from app.domain.decision import fits
 from app.domain.errors import Refusal
 from app.domain.refund import Failure, Observation
@@ -132,7 +132,7 @@ async def _conclude_in_the_end(rt: Runtime, record: RefundRecord, answer: StoreA
     for pause_s in (0.2, 1.0, 3.0, 6.0):
         try:
             return await conclude(rt, record, answer, shop)
-        except CONNECTION_LOST:
+        except OUTAGES:
             log.warning("refund.settling_delayed", refund_id=record.id, again_in_s=pause_s)
             await asyncio.sleep(pause_s)
     return await conclude(rt, record, answer, shop)

@@ -1,5 +1,6 @@
 """Sending refunds that were accepted earlier: deferred, postponed, abandoned, or to be sent again."""
 
+import asyncio
 from datetime import timedelta
 
 from app.domain.decision import decide, fits
@@ -44,7 +45,8 @@ async def send(rt: Runtime, refund_id: str) -> RefundRecord | None:
         gone = Failure(code="store_misconfigured", message="The store was disabled before the refund was sent.")
         return await settled(rt, taken, await fail(rt, taken, gone))
     shop = Shop(store=store, policy=policy)
-    return await rt.executions.start(_validate_and_send(rt, taken, shop))
+    # A worker that is told to stop does not take the refund down with it.
+    return await asyncio.shield(rt.executions.start(_validate_and_send(rt, taken, shop)))
 
 
 async def _validate_and_send(rt: Runtime, record: RefundRecord, shop: Shop) -> RefundRecord:

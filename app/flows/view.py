@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.order import StoreRefund
 from app.domain.remaining import remaining
 from app.flows.results import Caller, OrderView, StoreFailed, StoreNotFound
 from app.flows.runtime import Runtime
 from app.ledger import refunds, search
-from app.stores.port import HealthReport, OrderNotFound, Store, StoreError, StoreUnavailable
+from app.stores.port import HealthReport, Store, StoreError, StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,26 +55,6 @@ async def order(rt: Runtime, caller: Caller, store: str, order_id: str) -> Order
         ours=ours,
         blocked_by=blocked_by,
     )
-
-
-async def store_refund(
-    rt: Runtime, caller: Caller, store: str, order_id: str, store_refund_id: str
-) -> tuple[StoreRefund, str | None] | StoreNotFound | StoreFailed | None:
-    """Read one refund of an order from the store, with our refund's id where it is ours; None when it is not there."""
-    found = await _find(rt, caller, store)
-    if isinstance(found, StoreNotFound):
-        return found
-    try:
-        refund = await found.store.read_refund(order_id, store_refund_id)
-    except OrderNotFound:
-        return None
-    except StoreError as error:
-        return _failed(error)
-    if refund is None:
-        return None
-    async with rt.database.reading() as conn:
-        ours = await search.of_order(conn, caller.tenant_id, found.store_id, order_id)
-    return refund, ours.get(refund.id)
 
 
 async def health(rt: Runtime, caller: Caller, store: str) -> HealthReport | StoreNotFound:

@@ -6,12 +6,18 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+from fastapi import Response
 
 from app import api
-from app.api.errors import No, problem_of
+from app.api.errors import No, answer_submission, problem_of
+from app.api.openapi import dump
 from app.api.problem_table import INPUT_FAULTS, PROBLEMS, InputCode, ProblemCode
+from app.api.problems import Problem
+from app.api.views import RefundView
 from app.domain.errors import Fault, Refusal
+from app.domain.refund import Failure
 from app.flows.results import (
+    Accepted,
     AmbiguousOrderNumber,
     KeyReused,
     OrderBlocked,
@@ -25,6 +31,7 @@ from app.flows.results import (
 )
 from app.settings import Settings
 from tests.api.problems import problem
+from tests.ledger.factories import draft
 
 
 @pytest.fixture
@@ -95,6 +102,50 @@ def test_every_no_of_a_flow_has_its_problem(no: No, status: int, code: str, fact
     assert document["retryable"] == PROBLEMS[answer.code].retryable
     if status == 503 or code in ("request_in_progress", "refund_in_progress"):
         assert int(answer.headers["Retry-After"]) >= 1
+
+
+def submitted(status: Any, money: Any, failure: Failure | None = None) -> tuple[RefundView, Response]:
+    response = Response()
+    record = draft("tn_1", "st_1", status=status, money=money, failure=failure)
+    return answer_submission(Accepted(record=record, replayed=False), response), response
+
+
+@pytest.mark.parametrize(
+    ("status", "money", "http"),
+    [
+        ("succeeded", "moved", 201),
+        ("pending", "not_moved", 202),
+        ("sending", "unknown", 202),
+        ("uncertain", "unknown", 202),
+        ("needs_review", "unknown", 202),
+    ],
+)
+def test_a_refund_is_created_only_when_it_succeeded(status: Any, money: Any, http: int) -> None:
+    view, response = submitted(status, money)
+    assert (response.status_code, view.status, view.money) == (http, status, money)
+    assert response.headers["location"] == f"/v1/refunds/{view.id}"
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (Failure(code="gateway_declined", message="Card closed."), "gateway_declined"),
+        (Failure(code="store_misconfigured", message="Wrong key."), "store_misconfigured"),
+        (Failure(code="order_not_found", message="Gone."), "order_not_found"),
+        (Failure(code="resolved_as_failed", message="A person found that."), "refund_failed"),
+        (Failure(code="unauthorized", message="Not a code of failures."), "refund_failed"),
+        (None, "refund_failed"),
+    ],
+)
+def test_a_failed_refund_is_422_whatever_its_code_means_elsewhere(failure: Failure | None, code: str) -> None:
+    with pytest.raises(Problem) as caught:
+        submitted("failed", "not_moved", failure)
+    document = caught.value.document("req_1")
+    assert (document["status"], document["code"]) == (422, code)
+    assert document["refund"].status == "failed"
+    documented = json.loads(dump())["paths"]["/v1/refunds"]["post"]["responses"]["422"]
+    schema = documented["content"]["application/problem+json"]["schema"]
+    assert code in schema["allOf"][1]["properties"]["code"]["enum"]
 
 
 def test_a_refusal_keeps_every_fault_and_lifts_the_leading_ones_facts() -> None:

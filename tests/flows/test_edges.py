@@ -70,7 +70,6 @@ async def test_a_key_limited_to_other_stores_sees_nothing_of_this_one(fixed: Run
     assert await post(fixed, stranger) == missing
     assert await preview.preview(fixed, stranger, wanted()) == missing
     assert await view.order(fixed, stranger, "demo", "12") == missing
-    assert await view.store_refund(fixed, stranger, "demo", "12", "1") == missing
     assert await view.health(fixed, stranger, "demo") == missing
     gone = RefundNotFound(refund_id=made.record.id)
     assert await change.cancel(fixed, stranger, made.record.id) == gone
@@ -197,22 +196,7 @@ async def test_an_order_is_shown_with_what_is_left_and_what_is_ours(
     assert found.remaining.total == Decimal("27.13")
     assert dict(found.ours) == {shown.id: made.record.id}
     assert found.blocked_by is None
-    assert await view.store_refund(fixed, shop.caller, "demo", "12", shown.id) == (shown, made.record.id)
-    assert await view.store_refund(fixed, shop.caller, "demo", "12", "9") is None
     assert isinstance(await view.health(fixed, shop.caller, "demo"), HealthReport)
-
-
-@pytest.mark.parametrize("error", [OrderNotFound("gone"), StoreUnavailable("down")])
-async def test_one_refund_of_a_store_that_cannot_be_read(rt: Runtime, shop: Shop, error: Exception) -> None:
-    class Failing(ScriptedStore):
-        async def read_refund(self, order_id: str, store_refund_id: str) -> StoreRefund | None:
-            raise error
-
-    found = await view.store_refund(with_store(rt, Failing()), shop.caller, "demo", "12", "1")
-    if isinstance(error, OrderNotFound):
-        assert found is None
-    else:
-        assert isinstance(found, StoreFailed)
 
 
 async def doubtful(fixed: Runtime, shop: Shop, store: ScriptedStore, **fields: Any) -> Any:
