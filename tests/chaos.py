@@ -55,6 +55,7 @@ READ_FAULTS = {"rate_limited": 0.01, "bad_gateway": 0.01, "lost_answer": 0.01, "
 
 #: Outcomes in review and what must be true of the store for each, so that no evidence could have settled it.
 REVIEWS = {
+    "provider_did_not_answer",
     "row_without_payment",
     "payment_without_row",
     "nothing_found",

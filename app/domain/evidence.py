@@ -6,6 +6,8 @@ The facts behind it (WooCommerce 9.4, seen on a running store or read in its cod
   start; `refunded_payment` turns true only after the gateway succeeded, and meta data comes last;
 - a decline deletes the row, and so does any exception after the gateway has paid (OF:692): an absent row alone never
   proves that no money moved;
+- a store that loses touch with its payment provider deletes the row as well, though the provider may have paid
+  (OF:636);
 - a store goes on working after its client has gone, for as long as its own time limit allows;
 - payment gateways leave an order note when they pay back, and most quote the reason, hence our marker, in it.
 
@@ -176,6 +178,18 @@ class Rule:
     verdict: Callable[[Case], Verdict]
 
 
+#: How stores word that the payment provider's answer was lost: WordPress's HTTP errors, and gateways' own.
+_LOST_TOUCH = re.compile(
+    r"time[d -]*out|curl error|connection|unreachable|could not (connect|resolve)|no (response|answer|reply)"
+    r"|did not (respond|answer|reply)|empty (response|reply)|communicating|bad gateway|service unavailable|network error",
+    re.IGNORECASE,
+)
+
+
+def _lost_touch(refusal: Failure | None) -> bool:
+    return refusal is not None and _LOST_TOUCH.search(refusal.message) is not None
+
+
 def _failure(case: Case, code: str, message: str) -> Failure:
     return case.attempt.refusal or Failure(code=code, message=message)
 
@@ -241,6 +255,14 @@ RULES: tuple[Rule, ...] = (
         verdict=lambda _: Review(
             code="payment_without_row",
             why="The store shows no refund, but its payment gateway left a note: it may have paid.",
+        ),
+    ),
+    Rule(
+        name="the_provider_did_not_answer",
+        applies=lambda case: case.attempt.answer == "refused" and _lost_touch(case.attempt.refusal),
+        verdict=lambda _: Review(
+            code="provider_did_not_answer",
+            why="The store gave the refund up because its payment provider did not answer; the provider may have paid.",
         ),
     ),
     Rule(

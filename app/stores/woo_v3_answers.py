@@ -79,8 +79,9 @@ _REFUSED_BEFORE: Mapping[str, tuple[RefusalCode, str]] = {
 
 _CANNOT_CREATE = "woocommerce_rest_cannot_create_order_refund"
 
-#: The texts under `_CANNOT_CREATE` that prove the money did not move (OF:549, 719-739). A store in another language
-#: sends a translation, which like any gateway's own text needs a look at the order's notes.
+#: WooCommerce's own texts under `_CANNOT_CREATE` (OF:549, 719-739); all but the last are sent before the gateway is
+#: called. A store in another language sends a translation, which like any gateway's own text needs a look at the
+#: order's notes.
 _CANNOT_CREATE_TEXTS: Mapping[str, tuple[RefusalCode, str]] = {
     "Invalid order ID.": ("order_not_found", "The store knows no such order."),
     "Invalid refund amount.": ("exceeds_refundable", "The amount is more than the store finds left to refund."),
@@ -268,7 +269,9 @@ def _refused(
     if error.code == _CANNOT_CREATE:
         known = _CANNOT_CREATE_TEXTS.get(error.message)
         if known is not None:
-            return Refused(code=known[0], message=known[1], needs_look=False, exchange=exchange)
+            # A gateway that returns false may have caught its own provider's time-out: its notes are looked at too.
+            unsure = known[0] == "gateway_declined" and plan.payment == "gateway"
+            return Refused(code=known[0], message=known[1], needs_look=unsure, exchange=exchange)
         # Whatever happened, WooCommerce has deleted the row (OF:636, 692); only a gateway may have paid meanwhile.
         asked = plan.payment == "gateway"
         return Refused(

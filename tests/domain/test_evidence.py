@@ -34,6 +34,10 @@ ATTEMPT = Attempt(
 )
 MANUAL = replace(ATTEMPT, payment="manual")
 REFUSED = replace(ATTEMPT, answer="refused", refusal=Failure(code="gateway_declined", message="Card expired."))
+NO_ANSWER = replace(
+    REFUSED,
+    refusal=Failure(code="gateway_declined", message="cURL error 28: Operation timed out after 70000 milliseconds"),
+)
 NOT_NOW = replace(ATTEMPT, answer="turned_away_for_now")
 NOT_YOU = replace(
     ATTEMPT, answer="turned_away_for_good", refusal=Failure(code="store_misconfigured", message="Redirected.")
@@ -75,7 +79,9 @@ TABLE: list[tuple[str, Attempt, Sight, Limits, type[Verdict]]] = [
     ("unpaid_row", ATTEMPT, seen(LATE, row(refunded_payment=None)), LIMITS, Review),
     ("no_row_but_a_payment_note", REFUSED, seen(0, notes=("Refunded 20.00",)), LIMITS, Review),
     ("no_row_but_a_payment_note", ATTEMPT, seen(LATE, notes=("Refunded 20.00",)), LIMITS, Review),
+    ("the_provider_did_not_answer", NO_ANSWER, seen(0), LIMITS, Review),
     ("refused_and_nothing_to_see", REFUSED, seen(0), LIMITS, NotMoved),
+    ("refused_and_nothing_to_see", replace(REFUSED, refusal=None), seen(0), LIMITS, NotMoved),
     ("nothing_to_see_yet", ATTEMPT, seen(119), LIMITS, Wait),
     ("nothing_to_see_yet", MANUAL, seen(119), LIMITS, Wait),
     ("nothing_to_see_yet", NOT_NOW, seen(4), LIMITS, Wait),
@@ -105,6 +111,23 @@ def test_waiting_ends_exactly_when_the_store_limit_does() -> None:
     _, early = weigh(ATTEMPT, seen(10, row()), LIMITS)
     assert early == Wait(until=LOST + timedelta(seconds=120), why=early.why)
     assert isinstance(weigh(ATTEMPT, seen(120, row()), LIMITS)[1], Review)
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("cURL error 28: Operation timed out after 70001 milliseconds", True),
+        ("There was a problem connecting: the connection was reset.", True),
+        ("Request time-out at the bank.", True),
+        ("No response from PayPal server.", True),
+        ("Gateway declined the refund.", False),
+        ("The charge has already been refunded.", False),
+        ("Insufficient funds in your account.", False),
+    ],
+)
+def test_a_refusal_for_want_of_the_providers_answer_is_no_decline(text: str, lost: bool) -> None:
+    attempt = replace(REFUSED, refusal=Failure(code="gateway_declined", message=f"The store reports: {text}"))
+    assert isinstance(weigh(attempt, seen(0), LIMITS)[1], Review if lost else NotMoved)
 
 
 def test_a_decline_keeps_the_payment_gateways_words() -> None:
