@@ -138,15 +138,11 @@ class World:
             "REFUND_GATEWAY_LOG_LEVEL": "warning",
         }
         await self._add_tenant()
-        log = (self.folder / "sandbox.log").open("wb")  # the child's, for as long as it lives
-        self.sandbox = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
+        self.sandbox = await self._spawn(
+            "sandbox.log",
             "app.sandbox",
             *("--host", "127.0.0.1", "--port", str(self.sandbox_port)),
             *("--database", str(self.folder / f"{name}.sandbox.db"), "--no-seed", "--log-level", "warning"),
-            stdout=log,
-            stderr=log,
         )
         await self._up(self.sandbox_port, "/sandbox/orders")
         for port in self.ports:
@@ -200,17 +196,15 @@ class World:
         self.steps_armed[port] = step
         # Recovery's steps are rare: the first time has to do.
         nth = str(self.random.randint(1, 3) if step in STEPS[:5] else 1)
-        log = (self.folder / "gateways.log").open("ab")
-        self.processes[port] = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.chaos_gateway",
-            str(port),
-            *((step, nth) if step else ()),
-            env=self.env,
-            stdout=log,
-            stderr=log,
+        self.processes[port] = await self._spawn(
+            "gateways.log", "tests.chaos_gateway", str(port), *((step, nth) if step else ())
         )
+
+    async def _spawn(self, log_name: str, module: str, *arguments: str) -> asyncio.subprocess.Process:
+        with (self.folder / log_name).open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", module, *arguments, env=self.env, stdout=log, stderr=log
+            )
 
     async def keep_alive(self) -> None:
         """Start every gateway again that died."""

@@ -35,7 +35,7 @@ class Exit(IntEnum):
 #: Shown under every verb's help.
 EXIT_CODES = (
     "Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 not found; 4 the store is unavailable or misconfigured; "
-    "5 the outcome is not known yet; 6 the gateway's settings or database are not right."
+    "5 the outcome is not known yet; 6 the gateway's settings or database are not right; 70 a defect of this program."
 )
 
 

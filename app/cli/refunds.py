@@ -372,15 +372,13 @@ def _show_refund(record: RefundRecord) -> None:
 
 
 def _show_breakdown(breakdown: BreakdownView) -> None:
-    kinds: list[tuple[str, Iterable[LineView]]] = [
-        ("item", breakdown.items),
-        ("shipping", breakdown.shipping),
-        ("fee", breakdown.fees),
+    parts: list[tuple[str, str, LineView]] = [
+        *(("item", line.line_item_id, line) for line in breakdown.items),
+        *(("shipping", line.shipping_line_id, line) for line in breakdown.shipping),
+        *(("fee", line.fee_line_id, line) for line in breakdown.fees),
     ]
     rows: list[tuple[object, ...]] = [
-        (kind, line.line_id, line.name, line.quantity or "", line.net, line.tax, line.total)
-        for kind, lines in kinds
-        for line in lines
+        (kind, line_id, line.name, line.quantity or "", line.net, line.tax, line.total) for kind, line_id, line in parts
     ]
     if rows:
         show_table(["part", "line", "name", "quantity", "net", "tax", "amount"], rows, empty="")

@@ -92,8 +92,8 @@ class Bench:
         await self._up(self.stub_port, "/")
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        log = (self.folder / "processes.log").open("ab")
-        process = subprocess.Popen(command, env=getattr(self, "env", None), stdout=log, stderr=log)
+        with (self.folder / "processes.log").open("ab") as log:
+            process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
         self.processes.append(process)
         return process
 
