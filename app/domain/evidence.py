@@ -181,7 +181,8 @@ class Rule:
 #: How stores word that the payment provider's answer was lost: WordPress's HTTP errors, and gateways' own.
 _LOST_TOUCH = re.compile(
     r"time[d -]*out|curl error|connection|unreachable|could not (connect|resolve)|no (response|answer|reply)"
-    r"|did not (respond|answer|reply)|empty (response|reply)|communicating|bad gateway|service unavailable|network error",
+    r"|did not (respond|answer|reply)|empty (response|reply)|communicating|bad gateway"
+    r"|service unavailable|network error",
     re.IGNORECASE,
 )
 
