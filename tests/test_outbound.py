@@ -297,7 +297,8 @@ async def test_a_store_that_vanished_between_two_requests_was_not_sent_the_refun
 
 
 async def test_urls_are_never_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    for name in ("", "httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, logger=name)
     out = outbound()
     async with raw_server(answering(http(200, b"ok"))) as server:
         await get(out, f"{server.url}/?consumer_secret=cs_topsecret")

@@ -84,8 +84,6 @@ async def test_a_signature_may_come_in_the_header() -> None:
     ("query", "message"),
     [
         (signed(oauth_consumer_key="ck_unknown"), "Consumer key is invalid."),
-        (signed(oauth_timestamp=str(int(time.time()) - 901)), "Invalid timestamp."),
-        (signed(oauth_timestamp=str(int(time.time()) + 1000)), "Invalid timestamp."),
         ({**signed(), "per_page": "1"}, "Invalid signature - provided signature does not match."),
         (
             {**signed(), "oauth_signature_method": "PLAINTEXT"},
@@ -100,6 +98,13 @@ async def test_a_signature_may_come_in_the_header() -> None:
 async def test_a_bad_signature_is_refused_with_its_reason(query: dict[str, str], message: str) -> None:
     async with client() as shop:
         assert await refusal(await shop.get(ORDERS, params=query)) == (401, message)
+
+
+@pytest.mark.parametrize("off_by_s", [-901, 1000])
+async def test_a_timestamp_of_another_time_is_refused(off_by_s: int) -> None:
+    query = signed(oauth_timestamp=str(int(time.time()) + off_by_s))
+    async with client() as shop:
+        assert await refusal(await shop.get(ORDERS, params=query)) == (401, "Invalid timestamp.")
 
 
 async def test_a_nonce_works_once() -> None:
