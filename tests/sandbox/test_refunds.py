@@ -19,12 +19,13 @@ async def order_of(shop: httpx.AsyncClient, order_id: int) -> dict[str, Any]:
 
 
 async def test_two_refunds_at_once_can_both_pass_the_check(shop: httpx.AsyncClient) -> None:
-    order = await make_order(shop)
-
-    answers = await asyncio.gather(*(refund(shop, order["id"], order["total"]) for _ in range(2)))
-
-    assert [answer.status_code for answer in answers] == [201, 201]
-    assert await payouts(shop, order["id"]) == [order["total"]] * 2
+    for _ in range(30):  # the window is as small as the real one; a busy machine may miss it
+        order = await make_order(shop)
+        answers = await asyncio.gather(*(refund(shop, order["id"], order["total"]) for _ in range(2)))
+        if [answer.status_code for answer in answers] == [201, 201]:
+            assert await payouts(shop, order["id"]) == [order["total"]] * 2
+            return
+    pytest.fail("no two refunds at once passed the check")
 
 
 async def test_every_payment_leaves_a_payout_that_outlives_the_refund(shop: httpx.AsyncClient) -> None:
