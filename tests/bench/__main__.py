@@ -296,6 +296,7 @@ async def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
         report["replays_one_process"] = medians([await replays(bench, [port]) for _ in range(repeat)])
         second, _ = await bench.gateway(worker=False)
         report["throughput_two_processes"] = medians([await throughput(bench, [port, second]) for _ in range(repeat)])
+        report["replays_two_processes"] = medians([await replays(bench, [port, second]) for _ in range(repeat)])
         report["pages"] = await pages(bench, port)
         report["memory_after_mb"] = megabytes(process)
         return report
