@@ -87,6 +87,7 @@ class Report:
     kills: Counter[str] = field(default_factory=Counter)
     payouts: int = 0
     uncertain_on_the_way: int = 0
+    slowest_take_over_s: float = 0.0  #: from the end of a dead process's lease to somebody else taking over
     faults: list[str] = field(default_factory=list)  #: promises that were broken; must stay empty
 
     def as_json(self) -> dict[str, Any]:
@@ -379,6 +380,16 @@ async def judge(world: World, client: httpx.AsyncClient) -> None:
                 "SELECT count(DISTINCT refund_id) AS n FROM refund_event WHERE type = 'refund.uncertain'"
             )
         ).fetchone()
+        found = await (
+            await conn.execute(
+                "SELECT max(extract(epoch FROM event.at - refund.touch_lost_at))::float8 AS s"
+                " FROM refund_event AS event JOIN refund ON refund.id = event.refund_id"
+                " WHERE event.type = 'refund.uncertain' AND event.data ? 'by' AND refund.attempts = 1"
+            )
+        ).fetchone()
+    report.slowest_take_over_s = round(found["s"] or 0.0, 2) if found else 0.0
+    if report.slowest_take_over_s > 10:
+        report.faults.append(f"a take-over took {report.slowest_take_over_s} s")
     report.uncertain_on_the_way = doubts["n"] if doubts else 0
     report.payouts = len(payouts)
     if len(records) < report.accepted:

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from app.api.values import AmountText, Time, plain, whole
+from app.api.values import AmountText, Time, whole
 from app.api.views import TaxView, View, taxes_view
-from app.domain.money import round_half_up
+from app.domain.money import plain, round_half_up
 from app.domain.order import StoreRefund
 from app.domain.refund import GatewayCapability
 from app.domain.remaining import RemainingLine

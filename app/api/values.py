@@ -93,18 +93,6 @@ Text = Annotated[str, Field(pattern=_TEXT_PATTERN, max_length=500)]
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
-_UNITS = tuple(Decimal(1).scaleb(-decimals) for decimals in range(9))
-
-
-def plain(amount: Decimal, decimals: int) -> str:
-    """Write an amount with `decimals` digits, or with more when it is finer than that; nothing is rounded away."""
-    unit = _UNITS[decimals]
-    if amount.same_quantum(unit):
-        return format(amount, "f")
-    cut = amount.quantize(unit)
-    return format(cut if cut == amount else amount.normalize(), "f")
-
-
 def whole(quantity: Decimal) -> int | float:
     """Give a number of units; plugins sell fractions of them."""
     return int(quantity) if quantity == quantity.to_integral_value() else float(quantity)

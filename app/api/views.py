@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.values import AmountText, Time, plain, whole
+from app.api.values import AmountText, Time, whole
+from app.domain.money import plain
 from app.domain.order import LineKind, TaxPart
 from app.domain.refund import (
     GatewayCapability,

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
+from app.domain.money import plain
 from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
 from app.domain.refund import Failure, PaymentMode
 
@@ -60,6 +61,7 @@ class Attempt:
 
     payment: PaymentMode
     amount: Decimal
+    decimals: int
     marker: str
     touch_lost_at: datetime  #: the latest moment at which it can still have been sent or heard of
     answer: AnswerKind
@@ -141,6 +143,10 @@ class Case:
         """Give the marked row; only asked when there is exactly one."""
         return self.sight.rows[0]
 
+    def shown(self, amount: Decimal) -> str:
+        """Write an amount for people."""
+        return plain(amount, self.attempt.decimals)
+
     @property
     def present(self) -> bool:
         """Say whether the store shows a row with our marker."""
@@ -209,7 +215,7 @@ RULES: tuple[Rule, ...] = (
         applies=lambda case: case.present and case.row.amount != case.attempt.amount,
         verdict=lambda case: Review(
             code="amount_differs",
-            why=f"The store's refund is of {case.row.amount:f}, not of {case.attempt.amount:f}.",
+            why=f"The store's refund is of {case.shown(case.row.amount)}, not of {case.shown(case.attempt.amount)}.",
             store_refund_id=case.row.id,
         ),
     ),

@@ -53,6 +53,15 @@ def format_amount(amount: Decimal, decimals: int) -> str:
     return format(round_down(amount.copy_abs(), decimals), "f")
 
 
+def plain(amount: Decimal, decimals: int) -> str:
+    """Write an amount with `decimals` digits, or with more when it is finer than that; nothing is rounded away."""
+    unit = quantum(decimals)
+    if amount.same_quantum(unit):
+        return format(amount, "f")
+    cut = amount.quantize(unit)
+    return format(cut if cut == amount else amount.normalize(), "f")
+
+
 def quantum(decimals: int) -> Decimal:
     """Give the smallest unit, e.g. 0.01 for two decimals."""
     return Decimal(1).scaleb(-decimals)

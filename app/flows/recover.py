@@ -20,6 +20,7 @@ from app.domain.evidence import (
     sight_of,
     weigh,
 )
+from app.domain.money import plain
 from app.domain.refund import Failure, Observation
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is, fail
@@ -144,6 +145,7 @@ def _attempt(record: RefundRecord) -> Attempt:
     return Attempt(
         payment=record.payment,
         amount=record.plan.amount,
+        decimals=record.plan.decimals,
         marker=record.marker,
         touch_lost_at=record.touch_lost_at,
         answer=kind,
@@ -172,8 +174,8 @@ async def _apply(
 ) -> RefundRecord:
     """Write a verdict down, with what was seen."""
     now = rt.clock()
-    seen = Observation(kind=rule, text=verdict.why, at=now, facts=_facts(sight))
-    data: dict[str, Any] = {"rule": rule, "why": verdict.why, **_facts(sight)}
+    seen = Observation(kind=rule, text=verdict.why, at=now, facts=_facts(sight, record))
+    data: dict[str, Any] = {"rule": rule, "why": verdict.why, **_facts(sight, record)}
     if record.status == "needs_review" and not isinstance(verdict, Succeeded):
         async with rt.database.transaction() as conn:
             event = NewEvent(type="refund.looked_at", actor=rt.executor_id, data=data)
@@ -253,7 +255,7 @@ async def _look_again(
     return after or await as_it_is(rt, record)
 
 
-def _facts(sight: Sight | None) -> Mapping[str, Any]:
+def _facts(sight: Sight | None, record: RefundRecord) -> Mapping[str, Any]:
     """Give what was seen as facts: ids and amounts; the text of notes is the store's and stays there."""
     if sight is None:
         return {}
@@ -262,7 +264,7 @@ def _facts(sight: Sight | None) -> Mapping[str, Any]:
         "rows": [
             {
                 "store_refund_id": row.id,
-                "amount": format(row.amount, "f"),
+                "amount": plain(row.amount, record.decimals or 0),
                 "refunded_payment": str(row.refunded_payment).lower(),
             }
             for row in sight.rows

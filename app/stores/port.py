@@ -14,7 +14,6 @@ the money is the question.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Literal, Protocol
 
 from app.domain.errors import RefusalCode
@@ -209,8 +208,3 @@ class Store(Protocol):
     async def check(self) -> HealthReport:
         """Look the store over without writing to it; never raises."""
         ...
-
-
-def major(amount: Decimal) -> str:
-    """Write an amount for a message: plain digits, trailing zeros kept, never an exponent."""
-    return format(amount, "f")

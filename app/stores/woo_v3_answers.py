@@ -13,6 +13,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from app.domain.errors import RefusalCode
+from app.domain.money import plain
 from app.domain.refund import RefundPlan
 from app.outbound import Answer
 from app.stores.cleaning import clean
@@ -26,7 +27,6 @@ from app.stores.port import (
     StoreMisconfigured,
     StoreUnavailable,
     Unknown,
-    major,
 )
 from app.stores.reading import Document, Unreadable, id_of, number_of, plain_text, read_json
 
@@ -312,9 +312,9 @@ def _created(refund: Mapping[str, object], plan: RefundPlan, exchange: Exchange)
     try:
         amount = number_of(refund.get("amount"), "amount")
         if refund.get("amount") in (None, "") or amount != plan.amount:
-            facts |= {"amount_asked": major(plan.amount), "amount_stored": major(amount)}
+            facts |= {"amount_asked": plain(plan.amount, plan.decimals), "amount_stored": plain(amount, plan.decimals)}
     except Unreadable:
-        facts |= {"amount_asked": major(plan.amount), "amount_stored": "unreadable"}
+        facts |= {"amount_asked": plain(plan.amount, plan.decimals), "amount_stored": "unreadable"}
     order_id = _order_of(refund)
     if order_id is not None and order_id != plan.order_id:
         facts |= {"order_asked": plan.order_id, "order_stored": order_id}

@@ -30,7 +30,13 @@ LOST = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 MARKER = "RG-7F3K9Q2X"
 LIMITS = Limits(quiet=timedelta(seconds=5), store_limit=timedelta(seconds=120), on_absence="review")
 ATTEMPT = Attempt(
-    payment="gateway", amount=Decimal("20.00"), marker=MARKER, touch_lost_at=LOST, answer="none", refusal=None
+    payment="gateway",
+    amount=Decimal("20.00"),
+    decimals=2,
+    marker=MARKER,
+    touch_lost_at=LOST,
+    answer="none",
+    refusal=None,
 )
 MANUAL = replace(ATTEMPT, payment="manual")
 REFUSED = replace(ATTEMPT, answer="refused", refusal=Failure(code="gateway_declined", message="Card expired."))
@@ -297,3 +303,8 @@ def test_a_row_whose_own_note_quotes_it_explains_no_other_note() -> None:
 )
 def test_a_reason_cannot_carry_somebody_elses_marker(reason: str, clean: str) -> None:
     assert without_markers(reason) == clean
+
+
+def test_people_read_amounts_as_they_write_them() -> None:
+    _, verdict = weigh(ATTEMPT, seen(0, row(amount=Decimal("150.00000000"))), LIMITS)
+    assert verdict.why == "The store's refund is of 150.00, not of 20.00."
