@@ -21,7 +21,7 @@ from app.domain.refund import Failure, Observation
 from app.flows.recover import look
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is, fail, settled, wire
-from app.ledger import events, refunds
+from app.ledger import events, refunds, standing
 from app.ledger.events import NewEvent
 from app.ledger.records import LastAnswer, RefundRecord
 from app.stores.port import (
@@ -149,7 +149,7 @@ async def _wait_for_turn(
     pause_s = 0.01
     while True:
         async with rt.database.reading() as conn:
-            ahead = await refunds.ahead_of(conn, record)
+            ahead = await standing.ahead_of(conn, record)
         if ahead is None:
             return _MyTurn() if validated else await _check_again(rt, record, shop, priority)
         if ahead[1] == "uncertain":
@@ -171,7 +171,7 @@ async def _check_again(rt: Runtime, record: RefundRecord, shop: Shop, priority: 
     except StoreError as error:
         return await _hand_over(rt, record, str(error), after=timedelta(seconds=5))
     async with rt.database.reading() as conn:
-        held = await refunds.holds(
+        held = await standing.holds(
             conn, record.store_id, plan.order_id, snapshot_read_at=order.read_at, before=record.id
         )
     refusal = fits(plan, order, holds=held, capability=capability, policy=shop.policy)

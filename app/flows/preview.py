@@ -13,7 +13,7 @@ from app.flows.results import Caller, OrderBlocked, Preview, Quote, StoreNotFoun
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop
 from app.flows.submit import Reading, money_fingerprint, read_order
-from app.ledger import quotes, refunds, search
+from app.ledger import quotes, search, standing
 
 
 async def preview(rt: Runtime, caller: Caller, command: RefundCommand) -> Preview:
@@ -36,10 +36,10 @@ async def preview(rt: Runtime, caller: Caller, command: RefundCommand) -> Previe
         return found
     order = found.order
     async with rt.database.reading() as conn:
-        in_doubt = await refunds.doubtful(conn, opening.store_id, order.id)
+        in_doubt = await standing.doubtful(conn, opening.store_id, order.id)
         if in_doubt is not None:
             return OrderBlocked(refund_id=in_doubt)
-        held = await refunds.holds(conn, opening.store_id, order.id, snapshot_read_at=order.read_at)
+        held = await standing.holds(conn, opening.store_id, order.id, snapshot_read_at=order.read_at)
     plan = decide(command, order, holds=held, capability=found.capability, policy=policy)
     if isinstance(plan, Refusal):
         return plan

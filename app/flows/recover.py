@@ -13,15 +13,14 @@ from app.domain.evidence import (
     NotMoved,
     Resend,
     Review,
-    Sight,
     Succeeded,
     Verdict,
     Wait,
-    sight_of,
     weigh,
 )
 from app.domain.money import plain
 from app.domain.refund import Failure, Observation
+from app.domain.sight import Sight, sight_of
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is, fail
 from app.ledger import events, executors, quotes, refunds, search

@@ -11,7 +11,7 @@ from app.flows.results import AmbiguousOrderNumber, StoreFailed
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is, fail, settled
 from app.flows.submit import Reading, read_order
-from app.ledger import refunds
+from app.ledger import refunds, standing
 from app.ledger.events import NewEvent
 from app.ledger.records import RefundRecord
 
@@ -81,17 +81,17 @@ async def _validate(
     """Decide on the order under its lock; a plan made earlier only has to fit. A str names the refund that blocks."""
     order = found.order
     async with rt.database.transaction() as conn:
-        await refunds.lock_order(conn, record.store_id, order.id)
-        in_doubt = await refunds.doubtful(conn, record.store_id, order.id)
+        await standing.lock_order(conn, record.store_id, order.id)
+        in_doubt = await standing.doubtful(conn, record.store_id, order.id)
         if in_doubt is not None:
             return in_doubt
         if record.plan is not None:
-            held = await refunds.holds(
+            held = await standing.holds(
                 conn, record.store_id, order.id, snapshot_read_at=order.read_at, before=record.id
             )
             refusal = fits(record.plan, order, holds=held, capability=found.capability, policy=shop.policy)
             return refusal or record
-        held = await refunds.holds(conn, record.store_id, order.id, snapshot_read_at=order.read_at)
+        held = await standing.holds(conn, record.store_id, order.id, snapshot_read_at=order.read_at)
         plan = decide(record.command, order, holds=held, capability=found.capability, policy=shop.policy)
         if not isinstance(plan, RefundPlan):
             return plan

@@ -11,10 +11,10 @@ from ulid import ULID
 
 from app.domain.decision import check_command, decide
 from app.domain.errors import Refusal
-from app.domain.evidence import without_markers
 from app.domain.order import OrderSnapshot
 from app.domain.order_state import differences, fingerprint
 from app.domain.refund import GatewayCapability, RefundCommand, RefundPlan
+from app.domain.sight import without_markers
 from app.flows.execute import carry_out, wait_for
 from app.flows.results import (
     Accepted,
@@ -32,7 +32,7 @@ from app.flows.results import (
 )
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is
-from app.ledger import quotes, refunds, search
+from app.ledger import quotes, refunds, search, standing
 from app.ledger.events import NewEvent
 from app.ledger.records import RefundRecord, command_json
 from app.stores.port import OrderNotFound, Priority, StoreError, StoreUnavailable
@@ -309,11 +309,11 @@ async def _reserve(
     order = found.order
     try:
         async with rt.database.transaction() as conn:
-            await refunds.lock_order(conn, draft.store_id, order.id)
-            standing = await refunds.commitments(conn, draft.store_id, order.id, snapshot_read_at=order.read_at)
-            if standing.in_doubt is not None:
-                return OrderBlocked(refund_id=standing.in_doubt)
-            plan = decide(draft.command, order, holds=standing.holds, capability=found.capability, policy=shop.policy)
+            await standing.lock_order(conn, draft.store_id, order.id)
+            against = await standing.commitments(conn, draft.store_id, order.id, snapshot_read_at=order.read_at)
+            if against.in_doubt is not None:
+                return OrderBlocked(refund_id=against.in_doubt)
+            plan = decide(draft.command, order, holds=against.holds, capability=found.capability, policy=shop.policy)
             if isinstance(plan, Refusal):
                 return plan
             event = NewEvent(
@@ -329,7 +329,7 @@ async def _reserve(
                 lease=timedelta(seconds=rt.settings.lease_s),
                 waits=waits,
             )
-            return Reserved(record=record, alone=not standing.holds)
+            return Reserved(record=record, alone=not against.holds)
     except refunds.AlreadyThere:
         return None
 

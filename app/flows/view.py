@@ -6,7 +6,7 @@ from datetime import datetime
 from app.domain.remaining import remaining
 from app.flows.results import Caller, OrderView, StoreFailed, StoreNotFound
 from app.flows.runtime import Runtime
-from app.ledger import refunds, search
+from app.ledger import search, standing
 from app.stores.port import HealthReport, Store, StoreError, StoreUnavailable
 
 
@@ -45,9 +45,9 @@ async def order(rt: Runtime, caller: Caller, store: str, order_id: str) -> Order
         return _failed(error)
     capability = await found.store.payment_capability(snapshot.payment_method)
     async with rt.database.reading() as conn:
-        held = await refunds.holds(conn, found.store_id, snapshot.id, snapshot_read_at=snapshot.read_at)
+        held = await standing.holds(conn, found.store_id, snapshot.id, snapshot_read_at=snapshot.read_at)
         ours = await search.of_order(conn, caller.tenant_id, found.store_id, snapshot.id)
-        blocked_by = await refunds.doubtful(conn, found.store_id, snapshot.id)
+        blocked_by = await standing.doubtful(conn, found.store_id, snapshot.id)
     return OrderView(
         order=snapshot,
         remaining=remaining(snapshot, held),

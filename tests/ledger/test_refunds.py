@@ -10,7 +10,7 @@ import pytest
 
 from app.database import Database
 from app.domain.refund import Failure, Observation
-from app.ledger import events, executors, refunds, search
+from app.ledger import events, executors, refunds, search, standing
 from app.ledger.records import LastAnswer, RefundRecord
 from tests.ledger.factories import CREATED, EVENT, LEASE, add_refund, add_store, draft, plan
 
@@ -139,9 +139,9 @@ async def test_holds_count_what_a_snapshot_cannot_show_yet(db: Database, ids: tu
     review = await sending(db, ids, planned=plan("5.00"))
     async with db.transaction() as conn:
         await refunds.mark_needs_review(conn, review, EVENT, failure=Failure(code="x", message="?"), evidence=())
-        held = await refunds.holds(conn, ids[1], "12", snapshot_read_at=before)
-        later = await refunds.holds(conn, ids[1], "12", snapshot_read_at=datetime.now(UTC) + timedelta(minutes=1))
-        ahead = await refunds.holds(conn, ids[1], "12", snapshot_read_at=before, before=done.id)
+        held = await standing.holds(conn, ids[1], "12", snapshot_read_at=before)
+        later = await standing.holds(conn, ids[1], "12", snapshot_read_at=datetime.now(UTC) + timedelta(minutes=1))
+        ahead = await standing.holds(conn, ids[1], "12", snapshot_read_at=before, before=done.id)
     assert {hold.refund_id: hold.amount for hold in held} == {
         pending.id: Decimal("1.00"),
         done.id: Decimal("4.00"),
@@ -155,7 +155,7 @@ async def test_holds_count_what_a_snapshot_cannot_show_yet(db: Database, ids: tu
 async def test_a_refund_in_doubt_blocks_its_order_and_no_other(db: Database, ids: tuple[str, str]) -> None:
     record = await sending(db, ids)
     async with db.transaction() as conn:
-        assert await refunds.doubtful(conn, ids[1], "12") is None
+        assert await standing.doubtful(conn, ids[1], "12") is None
         await refunds.mark_uncertain(
             conn,
             record,
@@ -165,8 +165,8 @@ async def test_a_refund_in_doubt_blocks_its_order_and_no_other(db: Database, ids
             due_at=NOW,
             evidence=(Observation(kind="k", text="t", at=NOW),),
         )
-        assert await refunds.doubtful(conn, ids[1], "12") == record.id
-        assert await refunds.doubtful(conn, ids[1], "13") is None
+        assert await standing.doubtful(conn, ids[1], "12") == record.id
+        assert await standing.doubtful(conn, ids[1], "13") is None
         read = await refunds.get(conn, record.id)
     assert read is not None
     assert (read.status, read.money) == ("uncertain", "unknown")
@@ -189,8 +189,8 @@ async def test_a_refund_whose_lease_ended_is_found_and_one_that_is_kept_alive_is
         # A heartbeat after the end must not bring a lease back: others may have acted on its end.
         await executors.beat(conn, "ex_dead", works=True, lease=LEASE)
         assert [record.id for record in await search.abandoned(conn, limit=10)] == [dead.id]
-        assert await refunds.doubtful(conn, ids[1], "13") == dead.id
-        assert await refunds.doubtful(conn, ids[1], "12") is None
+        assert await standing.doubtful(conn, ids[1], "13") == dead.id
+        assert await standing.doubtful(conn, ids[1], "12") is None
     assert alive.id != dead.id
 
 
@@ -198,10 +198,10 @@ async def test_earlier_refunds_of_an_order_go_first(db: Database, ids: tuple[str
     async with db.transaction() as conn:
         first = await add_refund(conn, *ids, id="rf_1")
         second = await add_refund(conn, *ids, id="rf_2")
-        assert await refunds.ahead_of(conn, first) is None
-        assert await refunds.ahead_of(conn, second) == ("rf_1", "pending")
+        assert await standing.ahead_of(conn, first) is None
+        assert await standing.ahead_of(conn, second) == ("rf_1", "pending")
         await refunds.mark_canceled(conn, first, EVENT)
-        assert await refunds.ahead_of(conn, second) is None
+        assert await standing.ahead_of(conn, second) is None
 
 
 async def test_pages_follow_each_other_without_gaps(db: Database, ids: tuple[str, str]) -> None:

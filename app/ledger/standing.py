@@ -1,0 +1,101 @@
+"""What stands against an order in the ledger: its lock, its turn, and the refunds that a snapshot may not show yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from app.database import Connection
+from app.domain.order import RefundedLine
+from app.domain.refund import Status
+from app.domain.remaining import Hold
+from app.ledger.records import RefundRecord, plan_from
+
+
+async def lock_order(conn: Connection, store_id: str, order_id: str) -> None:
+    """Hold the order until the transaction ends, against every other process that asks the same."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", (f"{store_id} {order_id}",))
+
+
+_IN_DOUBT: LiteralString = "(status = 'uncertain' OR (status = 'sending' AND lease_until < clock_timestamp()))"
+
+
+async def doubtful(conn: Connection, store_id: str, order_id: str) -> str | None:
+    """Name the refund that blocks the order: one whose outcome is not known and nobody is waiting for."""
+    row = await (
+        await conn.execute(
+            "SELECT id FROM refund WHERE store_id = %s AND order_id = %s AND " + _IN_DOUBT + " LIMIT 1",
+            (store_id, order_id),
+        )
+    ).fetchone()
+    return None if row is None else str(row["id"])
+
+
+async def ahead_of(conn: Connection, record: RefundRecord) -> tuple[str, Status] | None:
+    """Name a refund that has to be finished before this one may be sent, with its status; None when it is our turn.
+
+    First come, first served: a pending refund with a living process goes before every later one of its order.
+    """
+    row = await (
+        await conn.execute(
+            "SELECT id, status FROM refund WHERE store_id = %s AND order_id = %s AND id <> %s AND"
+            " (status IN ('sending', 'uncertain')"
+            "  OR (status = 'pending' AND plan IS NOT NULL AND id < %s AND lease_until > clock_timestamp()))"
+            " ORDER BY status = 'uncertain' DESC LIMIT 1",
+            (record.store_id, record.order_id, record.id, record.id),
+        )
+    ).fetchone()
+    return None if row is None else (row["id"], row["status"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commitments:
+    """What stands against an order in the ledger."""
+
+    holds: tuple[Hold, ...]
+    in_doubt: str | None  #: the refund that blocks the order; see `doubtful`
+
+
+async def holds(
+    conn: Connection, store_id: str, order_id: str, *, snapshot_read_at: datetime, before: str | None = None
+) -> tuple[Hold, ...]:
+    """Give the holds of `commitments`."""
+    found = await commitments(conn, store_id, order_id, snapshot_read_at=snapshot_read_at, before=before)
+    return found.holds
+
+
+async def commitments(
+    conn: Connection, store_id: str, order_id: str, *, snapshot_read_at: datetime, before: str | None = None
+) -> Commitments:
+    """Give our refunds on this order that a snapshot read from `snapshot_read_at` (aware UTC) on may not show yet.
+
+    Counts pending (once planned), sending, uncertain and needs_review, and those that succeeded at or after the
+    reading began. needs_review counts because a person may yet find that the store paid. `before` leaves out a refund
+    itself and those that were reserved after it.
+    """
+    cursor = await conn.execute(
+        "SELECT id, amount, plan, marker, store_refund_id, " + _IN_DOUBT + " AS in_doubt FROM refund"
+        " WHERE store_id = %(store_id)s AND order_id = %(order_id)s AND plan IS NOT NULL"
+        " AND (status IN ('pending', 'sending', 'uncertain', 'needs_review')"
+        "      OR (status = 'succeeded' AND settled_at >= %(read_at)s))"
+        " AND (%(before)s::text IS NULL OR id < %(before)s)",
+        {"store_id": store_id, "order_id": order_id, "read_at": snapshot_read_at, "before": before},
+    )
+    rows = await cursor.fetchall()
+    return Commitments(
+        holds=tuple(_hold(row) for row in rows), in_doubt=next((row["id"] for row in rows if row["in_doubt"]), None)
+    )
+
+
+def _hold(row: Mapping[str, Any]) -> Hold:
+    plan = plan_from(row["plan"])
+    return Hold(
+        refund_id=row["id"],
+        amount=row["amount"],
+        lines=tuple(
+            RefundedLine(item_id=line.line_id, quantity=line.quantity, net=line.net, taxes=line.taxes)
+            for line in plan.lines
+        ),
+        marker=row["marker"],
+        store_refund_id=row["store_refund_id"],
+    )
