@@ -1,16 +1,19 @@
 """The rarer ways through the flows: who may see what, stores that are gone, and hands that change in between."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 
 from app.domain.errors import Refusal
 from app.domain.order import StoreRefund
 from app.domain.refund import ItemRequest, LineRequest, RefundCommand, TaxRequest
 from app.flows import change, preview, recover, send, view
+from app.flows.execute import carry_out
 from app.flows.results import (
     Accepted,
     AmbiguousOrderNumber,
@@ -24,12 +27,14 @@ from app.flows.results import (
     WrongState,
 )
 from app.flows.runtime import Runtime
+from app.flows.settle import Shop as Open
 from app.flows.submit import submit
-from app.ledger import executors, quotes, refunds, tenants
+from app.ledger import executors, quotes, refunds, search, tenants
 from app.ledger.records import command_from, command_json
 from app.stores.port import HealthReport, OrderNotFound, StoreMisconfigured, StoreUnavailable, Unknown
 from tests.conftest import Shop, add_shop
 from tests.flows.scripted import EXCHANGE, UNREACHABLE, ScriptedStore, order, with_store
+from tests.ledger.factories import add_refund
 
 LOST = Unknown(message="No answer.", turned_away=None, retry_after_s=None, exchange=EXCHANGE)
 
@@ -378,3 +383,46 @@ def test_commands_survive_being_kept() -> None:
     )
     for command in (full, replace(full, shipping=Decimal("5.00"), fees=None)):
         assert command_from(command_json(command)) == command
+
+
+async def test_a_key_of_another_store_is_not_led_to_this_ones_refund(fixed: Runtime, shop: Shop) -> None:
+    await post(fixed, shop.caller, key="k")
+    assert await post(fixed, elsewhere(shop), key="k") == StoreNotFound(store="demo")
+
+
+async def test_two_that_accept_unseen_at_once_make_one_refund(fixed: Runtime, shop: Shop) -> None:
+    answers = await asyncio.gather(*(post(fixed, shop.caller, at_once=True, key="k") for _ in range(8)))
+    assert len({answer.record.id for answer in answers}) == 1
+    assert sum(not answer.replayed for answer in answers) == 1
+
+
+async def test_one_that_believes_itself_alone_waits_all_the_same(
+    fixed: Runtime, shop: Shop, store: ScriptedStore
+) -> None:
+    """The index decides, not what was seen when the refund was reserved."""
+    first = await doubtful(fixed, shop, store)
+    async with fixed.database.reading() as conn:
+        behind = await add_refund(conn, shop.tenant_id, shop.store_id)
+        opened = Open(store=store, policy=(await fixed.stores.open("x"))[1])
+        after = await carry_out(fixed, behind, opened, alone=True)
+    assert (after.status, len(store.sent)) == ("pending", 1)
+    assert after.due_at is not None
+    assert first.status == "uncertain"
+
+
+async def test_a_marker_is_never_given_twice_in_a_store(fixed: Runtime, shop: Shop) -> None:
+    async with fixed.database.transaction() as conn:
+        made = await add_refund(conn, shop.tenant_id, shop.store_id)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        async with fixed.database.transaction() as conn:
+            await add_refund(conn, shop.tenant_id, shop.store_id, marker=made.marker)
+
+
+async def test_the_ledger_counts_what_is_not_finished(fixed: Runtime, shop: Shop, store: ScriptedStore) -> None:
+    await doubtful(fixed, shop, store)
+    async with fixed.database.reading() as conn:
+        assert await search.counts_by_status(conn) == {"pending": 0, "sending": 0, "uncertain": 1, "needs_review": 0}
+        await conn.execute("UPDATE refund SET due_at = clock_timestamp() - interval '5 s'")
+        assert 4 < await search.oldest_due_s(conn) < 30
+        await conn.execute("UPDATE refund SET due_at = NULL")
+        assert await search.oldest_due_s(conn) == 0
