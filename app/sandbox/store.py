@@ -5,6 +5,7 @@ WAL with `synchronous=NORMAL`: what is committed survives the death of this proc
 """
 
 import sqlite3
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -79,6 +80,8 @@ class Store:
         self._connection = sqlite3.connect(
             ":memory:" if database is None else database, isolation_level=None, check_same_thread=False, timeout=30
         )
+        # An app that was never served is never shut down either; the file is let go of all the same.
+        weakref.finalize(self, self._connection.close)
         self._connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
         #: Aware UTC; tests may set another.
         self.clock: Callable[[], datetime] = _utc

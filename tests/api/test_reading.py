@@ -32,7 +32,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "position"),
-    [(b"", 0), (b'{"a": }', 6), (b'{"a": 1,}', 8), (b"{'a': 1}", 1), (b'{"a": "\xff"}', 7), (b'{"a": 1} x', 9)],
+    [(b"", 0), (b'{"a": }', 6), (b'{"a" 1}', 5), (b"{'a': 1}", 1), (b'{"a": "\xff"}', 7), (b'{"a": 1} x', 9)],
 )
 def test_what_is_no_json_says_where(raw: bytes, position: int) -> None:
     unreadable = read_json(raw)
