@@ -33,7 +33,7 @@ _MAX_IDLE = 4
 #: Below the shortest keep-alive in the wild (Apache's default is 5 s), so that we hang up first, not the store.
 _KEEPALIVE_S = 4.0
 
-NotSentReason = Literal["url", "ca_file", "pool", "dns", "address", "connect", "tls", "certificate", "internal"]
+NotSentReason = Literal["url", "ca_file", "pool", "dns", "address", "connect", "tls", "certificate", "late", "internal"]
 MaybeSentReason = Literal["write", "timeout", "read", "protocol", "too_large", "decoding", "internal"]
 
 
@@ -185,13 +185,16 @@ class _Transport(httpx.AsyncBaseTransport):
 class _Progress:
     """Hears from httpcore when the first byte of a request is about to be written."""
 
-    __slots__ = ("may_have_left",)
+    __slots__ = ("_send_by", "may_have_left")
 
-    def __init__(self) -> None:
+    def __init__(self, send_by: float | None) -> None:
+        self._send_by = send_by
         self.may_have_left = False
 
     async def __call__(self, event: str, _info: Mapping[str, object]) -> None:
         if event.endswith(".send_request_headers.started"):
+            if self._send_by is not None and time.monotonic() > self._send_by:
+                raise NotSent("late", "The request could not leave in time.")
             self.may_have_left = True
 
 
@@ -219,12 +222,14 @@ class Line:
         limit_bytes: int,
         content: bytes | None = None,
         fresh: bool = False,
+        send_by: float | None = None,
     ) -> Answer:
         """Send one request, once, and read its whole answer; raise NotSent or MaybeSent when there is none.
 
-        `fresh` opens a connection of its own for it. Redirects are answers like any other.
+        `fresh` opens a connection of its own for it. `send_by` (of time.monotonic) is looked at last of all, when the
+        connection stands and before the first byte: later than that it is NotSent. Redirects are answers like others.
         """
-        progress = _Progress()
+        progress = _Progress(send_by)
         timeouts = httpx.Timeout(
             connect=self._connect_timeout_s,
             read=read_timeout_s,

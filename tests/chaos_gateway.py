@@ -82,10 +82,17 @@ class TrappedStore:
         return await self._store.payment_capability(payment_method, priority=priority)
 
     async def refund(
-        self, plan: RefundPlan, *, marker: str, request_id: str, priority: Priority = "interactive"
+        self,
+        plan: RefundPlan,
+        *,
+        marker: str,
+        request_id: str,
+        priority: Priority = "interactive",
+        send_by: float | None = None,
     ) -> StoreAnswer:
         self._trap.pass_by("sending_committed")
-        post = asyncio.ensure_future(self._store.refund(plan, marker=marker, request_id=request_id, priority=priority))
+        sending = self._store.refund(plan, marker=marker, request_id=request_id, priority=priority, send_by=send_by)
+        post = asyncio.ensure_future(sending)
         if self._trap.is_near("mid_post"):
             await asyncio.sleep(0.02)
         self._trap.pass_by("mid_post")

@@ -428,3 +428,22 @@ def test_the_guard_and_the_sorting_are_the_same_under_uvloop() -> None:
         await out.aclose()
 
     uvloop.run(main())
+
+
+async def test_a_request_that_is_late_when_its_connection_stands_is_not_sent() -> None:
+    out = outbound()
+    async with raw_server(answering(http(200, b"ok"))) as server:
+        with pytest.raises(NotSent) as late:
+            await out.get("s").request(
+                "POST",
+                server.url,
+                headers={},
+                content=b"{}",
+                read_timeout_s=5,
+                limit_bytes=1000,
+                fresh=True,
+                send_by=time.monotonic() - 0.001,
+            )
+        assert late.value.reason == "late"
+        assert server.asked == []
+    await out.aclose()

@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 #: Tries of one process when the store provably cannot be reached, before the refund goes to the workers.
 _TRIES_AT_ONCE = 3
-#: A process that was held up for longer than this share of its lease no longer sends what it has marked.
+#: What was marked as sending leaves within this share of the lease or not at all: later others may look for it.
 _SAFE_SHARE_OF_LEASE = 0.5
 
 
@@ -203,13 +203,15 @@ async def _send(
     plan = record.plan
     assert plan is not None
     # By this process's own steady clock, from before the mark was made: no other clock can make it look shorter.
-    held_up = time.monotonic() - marked_after
-    if held_up > rt.settings.lease_s * _SAFE_SHARE_OF_LEASE:
+    send_by = marked_after + rt.settings.lease_s * _SAFE_SHARE_OF_LEASE
+    if time.monotonic() > send_by:
         # The process was paused since the commit; others may already be looking for what it has not sent yet.
         return NotSent(message="held up before sending", retry_after_s=None, exchange=Exchange(duration_ms=0))
     started = time.monotonic()
     try:
-        return await shop.store.refund(plan, marker=record.marker, request_id=record.request_id, priority=priority)
+        return await shop.store.refund(
+            plan, marker=record.marker, request_id=record.request_id, priority=priority, send_by=send_by
+        )
     except asyncio.CancelledError:
         duration_ms = (time.monotonic() - started) * 1000
         exchange = Exchange(duration_ms=duration_ms, text="the gateway was stopped while it waited")

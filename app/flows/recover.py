@@ -84,7 +84,10 @@ async def settle(rt: Runtime, refund_id: str) -> RefundRecord | None:
         record = await refunds.get(conn, refund_id)
     if record is None or record.status != "uncertain" or record.due_at is None or record.due_at > rt.clock():
         return None
-    store, policy = await rt.stores.open(record.store_id)
+    try:
+        store, policy = await rt.stores.open(record.store_id)
+    except LookupError:
+        return await _look_again(rt, record, "The store is disabled.")
     return await look(rt, record, Shop(store=store, policy=policy))
 
 

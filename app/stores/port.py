@@ -192,9 +192,19 @@ class Store(Protocol):
         ...
 
     async def refund(
-        self, plan: RefundPlan, *, marker: str, request_id: str, priority: Priority = "interactive"
+        self,
+        plan: RefundPlan,
+        *,
+        marker: str,
+        request_id: str,
+        priority: Priority = "interactive",
+        send_by: float | None = None,
     ) -> StoreAnswer:
-        """Send the refund exactly once, no retries, and classify the answer. Never raises for a store or a network."""
+        """Send the refund exactly once, no retries, and classify the answer. Never raises for a store or a network.
+
+        Its first byte leaves before `send_by` (of time.monotonic) or never: waiting for a slot or a connection must not
+        carry it past the lease under which it was marked as sending.
+        """
         ...
 
     async def read_refund(self, order_id: str, store_refund_id: str) -> StoreRefund | None:

@@ -275,7 +275,13 @@ class WooV3Store:
             return "unknown"  # the key may not ask, and will not be allowed to in the next minutes either
 
     async def refund(
-        self, plan: RefundPlan, *, marker: str, request_id: str, priority: Priority = "interactive"
+        self,
+        plan: RefundPlan,
+        *,
+        marker: str,
+        request_id: str,
+        priority: Priority = "interactive",
+        send_by: float | None = None,
     ) -> StoreAnswer:
         """Send the refund exactly once, no retries, and classify the answer. Never raises for a store or a network."""
         body = refund_body(plan, marker=marker, marker_in_reason=self._policy.marker_in_reason)
@@ -293,6 +299,7 @@ class WooV3Store:
                 call="create_refund",
                 priority=priority,
                 request_id=request_id,
+                send_by=send_by,
             )
         except BreakerOpen as error:
             return NotSent(message=str(error), retry_after_s=error.retry_after_s, exchange=exchange(str(error)))

@@ -33,7 +33,7 @@ _CACHE_BUSTER = "rg_nocache"
 _CLOCK_GRAIN = timedelta(seconds=2)
 
 #: Failures to send that are ours or a person's to mend, and say nothing about the store's health.
-_NOT_THE_STORES_FAULT = frozenset({"url", "ca_file", "address", "pool", "internal"})
+_NOT_THE_STORES_FAULT = frozenset({"url", "ca_file", "address", "pool", "late", "internal"})
 
 
 class NotThere(StoreError):
@@ -121,9 +121,19 @@ class WooV3Calls:
         return reply.document.value
 
     async def post_once(
-        self, path: str, params: Mapping[str, str], body: object, *, call: str, priority: Priority, request_id: str
+        self,
+        path: str,
+        params: Mapping[str, str],
+        body: object,
+        *,
+        call: str,
+        priority: Priority,
+        request_id: str,
+        send_by: float | None = None,
     ) -> Reply:
         """Send a POST once, on a connection of its own, with the patience that a payment provider needs.
+
+        It leaves before `send_by` (of time.monotonic) or not at all, however long a slot or a connection takes.
 
         Raises outbound.NotSent or BreakerOpen when nothing has left, outbound.MaybeSent when something may have, and
         StoreMisconfigured, with nothing sent, when the address cannot be used.
@@ -137,6 +147,7 @@ class WooV3Calls:
             content=json.dumps(body, separators=(",", ":")).encode(),
             request_id=request_id,
             read_timeout_s=self.limits.refund_timeout_s,
+            send_by=send_by,
         )
 
     async def exchange(
@@ -150,14 +161,18 @@ class WooV3Calls:
         content: bytes | None = None,
         request_id: str = "",
         read_timeout_s: float | None = None,
+        send_by: float | None = None,
     ) -> Reply:
         """Carry out one exchange, whatever the answer says. Raises as `post_once`."""
         if self._breaker.state == "open":
             self._breaker.admit()
         try:
             # As long as one refund may hold a slot; who waits longer has not been sent.
-            async with self._gate.slot(priority, within_s=self.limits.refund_timeout_s):
-                return await self._admitted(method, path, params, call, content, request_id, read_timeout_s)
+            within_s = self.limits.refund_timeout_s
+            if send_by is not None:
+                within_s = min(within_s, max(send_by - time.monotonic(), 0.001))
+            async with self._gate.slot(priority, within_s=within_s):
+                return await self._admitted(method, path, params, call, content, request_id, read_timeout_s, send_by)
         except NoSlot as error:
             raise outbound.NotSent("pool", str(error)) from error
 
@@ -170,6 +185,7 @@ class WooV3Calls:
         content: bytes | None,
         request_id: str,
         read_timeout_s: float | None,
+        send_by: float | None,
     ) -> Reply:
         url, headers = self._signed(method, path, params)
         headers |= {"Accept": "application/json", "Cache-Control": "no-cache"}
@@ -190,6 +206,7 @@ class WooV3Calls:
                 read_timeout_s=read_timeout_s or self.limits.read_timeout_s,
                 limit_bytes=self.limits.response_limit_bytes,
                 fresh=content is not None,
+                send_by=send_by,
             )
             theirs = http_date(answer.headers.get("date", ""))
             if theirs is not None and (content is not None or _CACHE_BUSTER in params):

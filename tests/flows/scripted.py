@@ -84,7 +84,13 @@ class ScriptedStore:
         return self.capability
 
     async def refund(
-        self, plan: RefundPlan, *, marker: str, request_id: str, priority: Priority = "interactive"
+        self,
+        plan: RefundPlan,
+        *,
+        marker: str,
+        request_id: str,
+        priority: Priority = "interactive",
+        send_by: float | None = None,
     ) -> StoreAnswer:
         self.sent.append(marker)
         if not self.answers:

@@ -316,6 +316,13 @@ async def test_a_disabled_store_cannot_be_looked_at(
 ) -> None:
     record = await doubtful(fixed, shop, store)
     assert isinstance(await change.recheck(with_store(rt, None), shop.caller, record.id), StoreFailed)
+    async with rt.database.reading() as conn:
+        await conn.execute("UPDATE refund SET due_at = clock_timestamp() - interval '1 s'")
+    put_off = await recover.settle(with_store(rt, None), record.id)
+    assert put_off is not None
+    assert put_off.status == "uncertain"
+    assert put_off.due_at is not None
+    assert put_off.due_at > rt.clock()
 
 
 async def test_sending_leaves_alone_what_is_not_its_to_send(fixed: Runtime, shop: Shop, store: ScriptedStore) -> None:
