@@ -2,8 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from app.sandbox.main import run
+from app.sandbox.model import Hpos, Installation
 
 
 def main() -> None:
@@ -19,8 +21,23 @@ def main() -> None:
     parser.add_argument("--no-seed", action="store_true", help="start without example orders")
     parser.add_argument("--provider-delay", type=float, default=0.0, help="seconds the payment provider takes")
     parser.add_argument("--read-delay", type=float, default=0.0, help="seconds a read takes")
+    parser.add_argument(
+        "--legacy", action=argparse.BooleanOptionalAction, help="whether the plugin of /wc-api/v3 is installed"
+    )
+    parser.add_argument("--rest-v3", action=argparse.BooleanOptionalAction, help="whether /wp-json/wc/v3 is there")
+    parser.add_argument("--hpos", choices=get_args(Hpos), help="orders in tables of their own, copied to posts or not")
+    parser.add_argument("--woocommerce-version", metavar="VERSION", help="9.4.0 without it")
     parser.add_argument("--log-level", default="info")
     arguments = parser.parse_args()
+    installation: Installation = {}
+    if arguments.legacy is not None:
+        installation["legacy"] = arguments.legacy
+    if arguments.rest_v3 is not None:
+        installation["rest_v3"] = arguments.rest_v3
+    if arguments.hpos is not None:
+        installation["hpos"] = arguments.hpos
+    if arguments.woocommerce_version is not None:
+        installation["woocommerce_version"] = arguments.woocommerce_version
     run(
         arguments.host,
         arguments.port,
@@ -33,6 +50,7 @@ def main() -> None:
         provider_delay_s=arguments.provider_delay,
         read_delay_s=arguments.read_delay,
         log_level=arguments.log_level,
+        **installation,
     )
 
 

@@ -10,7 +10,8 @@
 | `POST /sandbox/faults` | a fault rule (`faults.FaultRule`) |
 | `GET /sandbox/faults`, `DELETE /sandbox/faults[?id=]` | the rules in force; drops them |
 | `GET /sandbox/requests` | the last requests to the store, oldest first; `DELETE` forgets them |
-| `POST /sandbox/settings` | sets decimals, currency, prices_include_tax, hpos, hpos_sync, tax_rates |
+| `GET /sandbox/settings` | the settings in force |
+| `POST /sandbox/settings` | changes some of them (`WantedSettings`) |
 | `POST /sandbox/reset` | empties the store; `{"seed": true}` plants the example orders again |
 """
 
@@ -18,14 +19,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, StrictBool, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.sandbox import refunds, seeds, serialize
+from app.sandbox import refund_rows, seeds, serialize
 from app.sandbox.catalogue import GATEWAYS
 from app.sandbox.faults import FAULT_NAMES, FaultRule
+from app.sandbox.model import HPOS, Hpos
 from app.sandbox.php import fixed
 from app.sandbox.serialize import View
 from app.sandbox.site import Site
@@ -46,8 +48,14 @@ class WantedSettings(BaseModel):
     decimals: int | None = Field(None, ge=0, le=8)
     currency: str | None = None
     prices_include_tax: bool | None = None
-    hpos: bool | None = None
+    #: Whether the plugin of /wc-api/v3 is installed, and whether /wp-json/wc/v3 is there.
+    legacy: bool | None = None
+    rest_v3: bool | None = None
+    #: "off", "on" or "synced"; a boolean leaves `hpos_sync` as it is.
+    hpos: Hpos | StrictBool | None = None
     hpos_sync: bool | None = None
+    #: Below 9.0 without the store-wide list of refunds, from 11.1 on with `refunds/preview` and `compute_totals`.
+    woocommerce_version: str | None = Field(None, pattern=r"^\d+\.\d+(\.\d+)?(-[\w.]+)?$")
     #: The rates that orders made over REST get from now on.
     tax_rates: Sequence[seeds.WantedRate] | None = None
 
@@ -72,6 +80,7 @@ def routes(site: Site) -> list[Route]:
         Route("/sandbox/faults", _guarded(admin.drop_faults), methods=["DELETE"]),
         Route("/sandbox/requests", _guarded(admin.requests)),
         Route("/sandbox/requests", _guarded(admin.forget_requests), methods=["DELETE"]),
+        Route("/sandbox/settings", _guarded(admin.settings)),
         Route("/sandbox/settings", _guarded(admin.change_settings), methods=["POST"]),
         Route("/sandbox/reset", _guarded(admin.reset), methods=["POST"]),
     ]
@@ -100,6 +109,7 @@ class _Admin:
             {
                 "name": "Refund Gateway sandbox store",
                 "wc_v3": "/wp-json/wc/v3/",
+                "legacy_v3": "/wc-api/v3/",
                 "calls": calls,
                 "payment_gateways": list(GATEWAYS),
                 "faults": list(FAULT_NAMES),
@@ -142,7 +152,7 @@ class _Admin:
         order_id: int = request.path_params["order_id"]
         if not self._store.order_exists(order_id):
             return JSONResponse({"error": "no such order"}, status_code=404)
-        refund = refunds.make_manual(
+        refund = refund_rows.make_manual(
             self._store, order_id, amount=wanted.amount, reason=wanted.reason, lines=wanted.lines
         )
         return JSONResponse(serialize.refund(refund, self._view(request)), status_code=201)
@@ -165,9 +175,14 @@ class _Admin:
         self._site.log.clear()
         return Response(status_code=204)
 
+    async def settings(self, _request: Request) -> Response:
+        return JSONResponse(self._store.settings().model_dump())
+
     async def change_settings(self, request: Request) -> Response:
         wanted = WantedSettings.model_validate_json(await request.body())
         changes = wanted.model_dump(exclude={"tax_rates"}, exclude_none=True)
+        if isinstance(wanted.hpos, str):
+            changes |= HPOS[wanted.hpos]
         with self._store.transaction():
             if wanted.tax_rates is not None:
                 changes["tax_rate_ids"] = [rate.id for rate in seeds.known_rates(self._store, wanted.tax_rates)]
@@ -184,7 +199,9 @@ class _Admin:
         return JSONResponse({"orders": len(self._store.orders())})
 
     def _view(self, request: Request) -> View:
+        settings = self._store.settings()
         return View(
-            places=self._store.settings().decimals,
+            places=settings.decimals,
             root=str(request.base_url).rstrip("/") + "/wp-json",
+            version=settings.woocommerce_version,
         )

@@ -17,7 +17,7 @@ Permissions = Literal["read", "write", "read_write"]
 
 #: Seconds a timestamp may differ from the store's clock (AUTH:504).
 _WINDOW_S = 15 * 60
-_OAUTH_PARAMETERS = (
+OAUTH_PARAMETERS = (
     "oauth_consumer_key",
     "oauth_timestamp",
     "oauth_nonce",
@@ -25,6 +25,10 @@ _OAUTH_PARAMETERS = (
     "oauth_signature_method",
 )
 _DIGESTS = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
+
+
+class CredentialsError(Exception):
+    """Credentials are wrong, stale or not good for this; the text is WooCommerce's, the same in both its APIs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +69,56 @@ class Keyring:
     _nonces: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def authenticate(self, request: Signed) -> SandboxKey | None:
-        """Return the key a request was made with, or None if it has no usable credentials.
+        """Return the key a request to wc/v3 was made with, or None if it has no usable credentials.
 
         Raises RestError (401) for wrong ones and for a key that may not do this.
         """
-        key = (self._basic(request) if request.is_https else None) or self._oauth(request)
-        if key is not None:
-            _permit(key, request.method)
+        try:
+            key = (self._basic(request) if request.is_https else None) or self._oauth(request)
+            if key is not None:
+                permit(key, request.method)
+        except CredentialsError as error:
+            raise RestError("woocommerce_rest_authentication_error", str(error), 401) from None
         return key
 
-    def _find(self, consumer_key: str) -> SandboxKey | None:
+    def find(self, consumer_key: str) -> SandboxKey | None:
         return next((key for key in self.keys if key.consumer_key == consumer_key), None)
+
+    def known(self, consumer_key: str) -> SandboxKey:
+        """Return a key by its name, or raise CredentialsError."""
+        key = self.find(consumer_key)
+        if key is None:
+            raise CredentialsError("Consumer key is invalid.")
+        return key
+
+    def check_freshness(self, key: SandboxKey, timestamp_text: str, nonce: str) -> None:
+        """Remember a key's nonce; raise CredentialsError for a used one and for a timestamp of another time."""
+        timestamp = int(timestamp_text) if timestamp_text.isdecimal() else 0
+        now = time.time()
+        if abs(timestamp - now) > _WINDOW_S:
+            raise CredentialsError("Invalid timestamp.")
+        seen = self._nonces.setdefault(key.consumer_key, {})
+        if nonce in seen.values():
+            raise CredentialsError("Invalid nonce - nonce has already been used.")
+        seen[timestamp] = nonce
+        for old in [second for second in seen if second < now - _WINDOW_S]:
+            del seen[old]
 
     def _basic(self, request: Signed) -> SandboxKey | None:
         name, secret = request.query.get("consumer_key"), request.query.get("consumer_secret")
         if not (isinstance(name, str) and isinstance(secret, str) and name and secret):
-            name, secret = _basic_header(request.authorization)
+            name, secret = basic_header(request.authorization)
         if not name or not secret:
             return None
-        key = self._find(name)
-        if key is not None and not hmac.compare_digest(key.consumer_secret.encode(), secret.encode()):
-            raise _refused("Consumer secret is invalid.")
+        key = self.find(name)
+        if key is not None and not is_secret_of(key, secret):
+            raise CredentialsError("Consumer secret is invalid.")
         return key
 
     def _oauth(self, request: Signed) -> SandboxKey | None:
         params = {**request.query, **request.form, **_oauth_header(request.authorization)}
-        missing = [name for name in _OAUTH_PARAMETERS if not params.get(name)]
-        if len(missing) == len(_OAUTH_PARAMETERS):
+        missing = [name for name in OAUTH_PARAMETERS if not params.get(name)]
+        if len(missing) == len(OAUTH_PARAMETERS):
             return None
         if missing:
             plural = "s" if len(missing) > 1 else ""
@@ -100,38 +127,24 @@ class Keyring:
                 f"Missing OAuth parameter{plural} {', '.join(missing)}",
                 401,
             )
-        key = self._find(str(params["oauth_consumer_key"]))
-        if key is None:
-            raise _refused("Consumer key is invalid.")
-        _check_signature(request, params, key)
-        self._check_freshness(key, str(params["oauth_timestamp"]), str(params["oauth_nonce"]))
+        key = self.known(str(params["oauth_consumer_key"]))
+        check_signature(request, params, key)
+        self.check_freshness(key, str(params["oauth_timestamp"]), str(params["oauth_nonce"]))
         return key
 
-    def _check_freshness(self, key: SandboxKey, timestamp_text: str, nonce: str) -> None:
-        timestamp = int(timestamp_text) if timestamp_text.isdecimal() else 0
-        now = time.time()
-        if abs(timestamp - now) > _WINDOW_S:
-            raise _refused("Invalid timestamp.")
-        seen = self._nonces.setdefault(key.consumer_key, {})
-        if nonce in seen.values():
-            raise _refused("Invalid nonce - nonce has already been used.")
-        seen[timestamp] = nonce
-        for old in [second for second in seen if second < now - _WINDOW_S]:
-            del seen[old]
+
+def is_secret_of(key: SandboxKey, secret: str) -> bool:
+    return hmac.compare_digest(key.consumer_secret.encode(), secret.encode())
 
 
-def _refused(message: str) -> RestError:
-    return RestError("woocommerce_rest_authentication_error", message, 401)
-
-
-def _permit(key: SandboxKey, method: str) -> None:
-    """A key that may only write cannot even read (AUTH:571-600)."""
+def permit(key: SandboxKey, method: str) -> None:
+    """Raise CredentialsError if the key may not do this; one that may only write cannot even read (AUTH:571-600)."""
     wanted = "read" if method in {"GET", "HEAD"} else "write"
     if method != "OPTIONS" and key.permissions not in (wanted, "read_write"):
-        raise _refused(f"The API key provided does not have {wanted} permissions.")
+        raise CredentialsError(f"The API key provided does not have {wanted} permissions.")
 
 
-def _basic_header(authorization: str) -> tuple[str, str]:
+def basic_header(authorization: str) -> tuple[str, str]:
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return "", ""
@@ -155,14 +168,15 @@ def _oauth_header(authorization: str) -> dict[str, str]:
     return params
 
 
-def _check_signature(request: Signed, params: Mapping[str, PhpValue], key: SandboxKey) -> None:
+def check_signature(request: Signed, params: Mapping[str, PhpValue], key: SandboxKey) -> None:
+    """Raise CredentialsError unless the parameters' `oauth_signature` signs the request with the key."""
     digest = _DIGESTS.get(str(params["oauth_signature_method"]))
     if digest is None:
-        raise _refused("Invalid signature - signature method is invalid.")
+        raise CredentialsError("Invalid signature - signature method is invalid.")
     signed = {name: params[name] for name in sorted(params) if name != "oauth_signature"}
     pairs = (rawurlencode(f"{rawurlencode(name)}={rawurlencode(value)}") for name, value in flatten(signed))
     text = f"{request.method}&{rawurlencode(request.url)}&{'%26'.join(pairs)}"
     expected = base64.b64encode(hmac.digest(f"{key.consumer_secret}&".encode(), text.encode(), digest)).decode()
     given = str(params["oauth_signature"]).replace(" ", "+")
     if not hmac.compare_digest(expected.encode(), given.encode()):
-        raise _refused("Invalid signature - provided signature does not match.")
+        raise CredentialsError("Invalid signature - provided signature does not match.")

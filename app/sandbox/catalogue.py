@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.sandbox.model import StoreSettings
 
-WOOCOMMERCE_VERSION = "9.4.0"
+SHOP_NAME = "Sandbox shop"
 WORDPRESS_VERSION = "6.7.7"
 
 

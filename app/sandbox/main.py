@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Unpack
 
 import uvicorn
 from starlette.applications import Starlette
@@ -14,19 +15,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.sandbox import admin, seeds
 from app.sandbox.auth import DEFAULT_KEYS, Keyring, SandboxKey
-from app.sandbox.site import HttpAnswer, HttpRequest, Site
+from app.sandbox.exchange import HttpAnswer, HttpRequest
+from app.sandbox.model import HPOS, Installation
+from app.sandbox.site import Site
 from app.sandbox.store import Store
 
 __all__ = ["DEFAULT_KEYS", "Sandbox", "SandboxKey", "create_app", "run"]
 
-_LEGACY_ABSENT = (
-    b'{"errors":{"code":"woocommerce_api_disabled",'
-    b'"message":"The WooCommerce Legacy REST API has been removed from WooCommerce."}}'
-)
-
 
 class Sandbox(Starlette):
-    """The store: `/wp-json` is WordPress, `/sandbox` its admin API."""
+    """The store: `/wp-json` is WordPress, `/wc-api` the legacy API, `/sandbox` its admin API."""
 
     def __init__(self, site: Site, *, public_url: str | None, assume_https: bool) -> None:
         super().__init__(routes=admin.routes(site), lifespan=self._lifespan)
@@ -37,11 +35,8 @@ class Sandbox(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] == "http" and path.partition("/wp-json")[:2] == ("", "/wp-json"):
+        if scope["type"] == "http" and path.startswith(("/wp-json", "/wc-api/")):
             await self._serve_site(scope, receive, send)
-        elif scope["type"] == "http" and path.startswith("/wc-api/"):
-            headers = {"Content-Type": "application/json; charset=UTF-8"}
-            await _send(HttpAnswer(status=404, headers=headers, body=_LEGACY_ABSENT), receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -85,13 +80,17 @@ def create_app(
     seed: bool = True,
     provider_delay_s: float = 0.0,
     read_delay_s: float = 0.0,
+    **installation: Unpack[Installation],
 ) -> Sandbox:
     """Return a sandbox store over a SQLite file, or over memory without one.
 
     `public_url` is the address signatures are computed for and links begin with; without it the request's own.
     `assume_https` takes Basic and query-string credentials over plain HTTP too, as behind a proxy that ends TLS.
+    `legacy`, `rest_v3`, `hpos` and `woocommerce_version` say what is installed; without them it is as the database has
+    it, or both APIs on WooCommerce 9.4.0 with orders in posts. A reset returns to what is given here.
     """
-    store = Store(database)
+    hpos = installation.pop("hpos", None)
+    store = Store(database, {**installation, **(HPOS[hpos] if hpos else {})})
     if seed and not store.orders():
         seeds.plant(store)
     site = Site(store=store, keyring=Keyring(keys), provider_delay_s=provider_delay_s, read_delay_s=read_delay_s)
@@ -112,6 +111,7 @@ def run(
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
     log_level: str = "info",
+    **installation: Unpack[Installation],
 ) -> None:
     """Serve a sandbox store until the process is told to stop."""
     if database is not None:
@@ -124,6 +124,7 @@ def run(
         seed=seed,
         provider_delay_s=provider_delay_s,
         read_delay_s=read_delay_s,
+        **installation,
     )
     uvicorn.run(
         app,

@@ -1,10 +1,14 @@
 """What the sandbox keeps of an order, a refund and their lines: stored values, never formatted ones."""
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 from pydantic import BaseModel, JsonValue
+
+WOOCOMMERCE_VERSION = "9.4.0"
 
 #: Statuses of orders that WooCommerce knows, in the order its messages name them.
 STATUSES = ("pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed", "checkout-draft")
@@ -180,6 +184,28 @@ class Note(BaseModel):
     created: datetime
 
 
+#: Where orders live: in posts (`off`), in their own tables (`on`), or in both (`synced`).
+Hpos: TypeAlias = Literal["off", "on", "synced"]
+
+#: What `system_status` calls HPOS_enabled and HPOS_sync_enabled.
+HPOS: Mapping[Hpos, dict[str, bool]] = {
+    "off": {"hpos": False, "hpos_sync": False},
+    "on": {"hpos": True, "hpos_sync": False},
+    "synced": {"hpos": True, "hpos_sync": True},
+}
+
+
+class Installation(TypedDict, total=False):
+    """What of a store's installation can be chosen when it starts; what is left out stays as it was."""
+
+    #: Whether the Legacy REST API plugin answers under /wc-api/v3.
+    legacy: bool
+    #: Whether /wp-json/wc/v3 is there at all.
+    rest_v3: bool
+    hpos: Hpos
+    woocommerce_version: str
+
+
 class StoreSettings(BaseModel):
     """The store's own settings, as its admin would set them."""
 
@@ -188,5 +214,19 @@ class StoreSettings(BaseModel):
     prices_include_tax: bool = False
     hpos: bool = False
     hpos_sync: bool = False
+    legacy: bool = True
+    rest_v3: bool = True
+    woocommerce_version: str = WOOCOMMERCE_VERSION
     #: Ids of the tax rates that orders made over REST get.
     tax_rate_ids: list[int] = [1]
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return WooCommerce's version as numbers, to compare with."""
+        numbers = re.match(r"\d+(?:\.\d+)*", self.woocommerce_version)
+        return tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
+
+    @property
+    def posts_hold_orders(self) -> bool:
+        """Say whether orders can be found among the posts, where the legacy API looks for them (LR:104)."""
+        return not self.hpos or self.hpos_sync

@@ -1,30 +1,25 @@
-"""Refunds of wc/v3, created, listed and deleted as WooCommerce 9.4 does, mistakes included.
+"""Refunds of wc/v3, created, listed and deleted as WooCommerce 9.4 does, mistakes included."""
 
-A refund is made in the order of OF:524-700: check, row, provider, paid mark, restock, status, and the meta last.
-Between check and row, and while the provider works, other requests run: nothing locks the order.
-"""
-
-import asyncio
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_DOWN, Decimal
-from typing import TypeVar
+from decimal import Decimal
 
 from pydantic import JsonValue
 
-from app.sandbox import orders, serialize
-from app.sandbox.gateways import GatewayError, pay_refund
-from app.sandbox.model import Fee, Json, Line, Order, Refund, Shipping, Tax
-from app.sandbox.php import PhpTypeError, clean_decimal, empty, fixed, greater, is_numeric, number, strval
+from app.sandbox import computed_refunds, serialize
+from app.sandbox.computed_refunds import COMPUTED_SINCE
+from app.sandbox.model import Json, Order, Refund
+from app.sandbox.php import greater, is_numeric, number, strval
+from app.sandbox.process import FatalError, PhpKilledError
 from app.sandbox.queries import date_conditions, id_conditions, marks, page_of
-from app.sandbox.rest import Answer, Call, FatalError, Param, PhpKilledError, RestError, not_found, paged, wrongly_500
-from app.sandbox.store import Store
-from app.sandbox.taxes import sum_tax_lines
+from app.sandbox.refund_rows import GivenLine, NotCreatedError, create_refund, internal_lines
+from app.sandbox.rest import Answer, Call, Param, RestError, not_found, paged, wrongly_500
 
 CREATE_PARAMS: Mapping[str, Param] = {
     "amount": Param(kind="string"),
     "reason": Param(kind="string"),
     "api_refund": Param(kind="boolean", default=True),
     "api_restock": Param(kind="boolean", default=True),
+    "compute_totals": Param(kind="boolean", default=False, since=COMPUTED_SINCE),
     "dp": Param(kind="integer"),
 }
 SINGLE_PARAMS: Mapping[str, Param] = {
@@ -32,20 +27,13 @@ SINGLE_PARAMS: Mapping[str, Param] = {
     "dp": Param(kind="integer"),
     "force": Param(kind="boolean", default=True),
 }
-#: Seconds between WooCommerce's look at what remains and its row: the window in which two refunds can both pass.
-_CHECK_TO_ROW_S = 0.002
-
-_INVALID_AMOUNT = "Invalid refund amount."
-
-_Item = TypeVar("_Item", Line, Fee, Shipping)
-
-#: A line of the request in WooCommerce's internal form: `qty`, `refund_total`, `refund_tax`.
-_Given = dict[str, JsonValue]
 
 
 async def create(call: Call) -> Answer:
     """Answer POST orders/{id}/refunds."""
     store, order_id = call.store, call.id()
+    if call.flag("compute_totals"):
+        return await _create_computed(call)
     given = _given_lines(call.body.get("line_items"))
     amount = call.text("amount") if "amount" in call.body or "amount" in call.query else _sum_of(given)
     if store.refund_exists(order_id):
@@ -55,43 +43,40 @@ async def create(call: Call) -> Answer:
         raise wrongly_500("woocommerce_rest_invalid_order_id", "Invalid order ID.", 404)
     if amount is not None and greater("0", amount):
         raise wrongly_500("woocommerce_rest_invalid_order_refund", "Refund amount must be greater than zero.", 400)
-    if call.fault("fatal"):
-        raise FatalError
-    remaining = order.total - store.refunded(order_id)
-    if amount is not None and greater(amount, fixed(remaining, store.settings().decimals)):
-        raise _cannot_create(_INVALID_AMOUNT)
-    await asyncio.sleep(_CHECK_TO_ROW_S)
+    try:
+        refund = await _made(call, order, amount, given)
+    except NotCreatedError as error:
+        raise wrongly_500("woocommerce_rest_cannot_create_order_refund", str(error), 500) from None
+    return _created(call, refund)
 
-    refund = _insert(call, order, given, amount)
+
+async def _create_computed(call: Call) -> Answer:
+    """Answer a POST with `compute_totals`, which has its own order of checks and proper status codes."""
+    order, amount, lines = computed_refunds.to_make(call)
+    try:
+        refund = await _made(call, order, amount, lines)
+    except NotCreatedError as error:
+        raise RestError("cannot_create_refund", str(error), 400) from None
+    return _created(call, refund)
+
+
+async def _made(call: Call, order: Order, amount: str | None, lines: Mapping[int, GivenLine]) -> Refund:
+    refund = await create_refund(
+        call,
+        order,
+        amount=amount,
+        reason=call.text("reason") or "",
+        lines=lines,
+        pays=call.flag("api_refund"),
+        restocks=call.flag("api_restock"),
+    )
     if not call.flag("api_refund") and call.fault("die_before_paying", "die_after_paying"):
         raise PhpKilledError
-    if call.flag("api_refund") and not call.fault("unpaid_201"):
-        try:
-            await pay_refund(call, order, refund)
-        except GatewayError as error:
-            with store.transaction():
-                store.delete_refund(refund.id)
-            raise _cannot_create(str(error)) from None
-        refund.paid, refund.modified = True, store.now()
-        with store.transaction():
-            store.save_refund(refund)
-    with store.transaction():
-        if call.flag("api_restock"):
-            _restock(store, order_id, given)
-        # PHP subtracts what it reads of the text as sent: of "1,50" that is 1, though 150.00 is stored.
-        orders.note_refunded(store, order_id, fully=remaining <= number(amount))
-    return Answer(serialize.refund(_add_meta(call, refund), call.view()), status=201, headers=_location(call, refund))
-
-
-def make_manual(store: Store, order_id: int, *, amount: Decimal, reason: str, lines: Mapping[int, _Given]) -> Refund:
-    """Record a refund as if made in wp-admin: no provider, no check."""
-    order = store.order(order_id)
-    assert order is not None
-    with store.transaction():
-        refund = _refund_of(store, order, lines, amount=amount, reason=reason)
-        store.save_refund(refund)
-        orders.note_refunded(store, order_id, fully=order.total - store.refunded(order_id) <= 0)
     return refund
+
+
+def _created(call: Call, refund: Refund) -> Answer:
+    return Answer(serialize.refund(_add_meta(call, refund), call.view()), status=201, headers=_location(call, refund))
 
 
 async def retrieve(call: Call) -> Answer:
@@ -160,29 +145,25 @@ def _of_order(call: Call) -> Refund:
     return refund
 
 
-def _cannot_create(message: str) -> RestError:
-    return wrongly_500("woocommerce_rest_cannot_create_order_refund", message, 500)
-
-
 def _location(call: Call, refund: Refund) -> dict[str, str]:
     """WooCommerce sends the route's own regular expression (CRUD:234)."""
     return {"Location": f"{call.root}/wc/v3/orders/(?P<order_id>[\\d]+)/refunds/{refund.id}"}
 
 
-def _given_lines(items: JsonValue) -> dict[int, _Given]:
+def _given_lines(items: JsonValue) -> dict[int, GivenLine]:
     """Return the request's lines by item id (PU:139-166).
 
     A list counts only if every element has an `id`; otherwise its lines keep their positions and meet no item. An
     object is taken as the internal form, keyed by item id.
     """
     if isinstance(items, dict):
-        return {int(key): line for key, line in items.items() if key.isdecimal() and isinstance(line, dict)}
+        return internal_lines(items)
     if not isinstance(items, list):
         return {}
     lines = [line for line in items if isinstance(line, dict)]
     if len(lines) != len(items) or not all(line.get("id") is not None for line in lines):
         return {at: dict(line) for at, line in enumerate(lines)}
-    converted: dict[int, _Given] = {}
+    converted: dict[int, GivenLine] = {}
     for line in lines:
         item_id = str(line["id"])
         if item_id.isdecimal():
@@ -190,8 +171,8 @@ def _given_lines(items: JsonValue) -> dict[int, _Given]:
     return converted
 
 
-def _internal(line: Json) -> _Given:
-    result: _Given = {key: value for key, value in line.items() if key not in {"id", "quantity"}}
+def _internal(line: Json) -> GivenLine:
+    result: dict[str, JsonValue] = {key: value for key, value in line.items() if key not in {"id", "quantity"}}
     if "quantity" in line:
         result["qty"] = line["quantity"]
     taxes = line.get("refund_tax")
@@ -204,7 +185,7 @@ def _internal(line: Json) -> _Given:
     return result
 
 
-def _sum_of(given: Mapping[int, _Given]) -> str | None:
+def _sum_of(given: Mapping[int, GivenLine]) -> str | None:
     """Return the lines' sum as PHP prints it, or None if a part is not numeric or nothing is given (PU:102-131)."""
     if not given:
         return None
@@ -216,107 +197,6 @@ def _sum_of(given: Mapping[int, _Given]) -> str | None:
             return None
         total += sum((number(part) for part in parts), Decimal(0))
     return strval(total)
-
-
-def _insert(call: Call, order: Order, given: Mapping[int, _Given], amount: str | None) -> Refund:
-    """Commit the refund's row: unpaid and without the request's meta, as every reader sees it until the end."""
-    store = call.store
-    stored = clean_decimal(amount) if amount is not None else Decimal(0)
-    if call.fault("wrong_amount"):
-        stored = (stored / 2).quantize(Decimal(1).scaleb(-store.settings().decimals), rounding=ROUND_DOWN)
-    try:
-        with store.transaction():
-            refund = _refund_of(store, order, given, amount=stored, reason=_reason(call))
-            store.save_refund(refund)
-    except PhpTypeError:
-        raise FatalError from None
-    return refund
-
-
-def _reason(call: Call) -> str:
-    """WordPress drops backslashes; a reason PHP calls empty is none (PU:63)."""
-    reason = (call.text("reason") or "").replace("\\", "")
-    return "" if empty(reason) else reason
-
-
-def _refund_of(store: Store, order: Order, given: Mapping[int, _Given], *, amount: Decimal, reason: str) -> Refund:
-    moment = store.now()
-    refund = Refund(
-        id=store.next_id("post"), order_id=order.id, created=moment, modified=moment, amount=amount, reason=reason
-    )
-    rounding = store.rounding(prices_include_tax=order.prices_include_tax)
-    for line in order.lines:
-        if _named(given, line.id):
-            refund.lines.append(_refunded(store, line, given[line.id], quantity=True))
-    for fee in order.fees:
-        if _named(given, fee.id):
-            refund.fees.append(_refunded(store, fee, given[fee.id]))
-    for parcel in order.shipping_lines:
-        if _named(given, parcel.id):
-            refund.shipping_lines.append(_refunded(store, parcel, given[parcel.id]))
-    items: list[Line | Fee | Shipping] = [*refund.lines, *refund.fees, *refund.shipping_lines]
-    for item in items:
-        item.total_tax = sum((rounding.tax(tax.total) for tax in item.taxes), Decimal(0))
-        if isinstance(item, Line):
-            item.subtotal_tax = item.total_tax
-    refund.tax_lines = sum_tax_lines(
-        lines=refund.lines,
-        fees=refund.fees,
-        shipping=refund.shipping_lines,
-        known=store.tax_rates(),
-        rounding=rounding,
-        next_id=store.item_id,
-    )
-    return refund
-
-
-def _named(given: Mapping[int, _Given], item_id: int) -> bool:
-    """Lines that name nothing are skipped (OF:576)."""
-    line = given.get(item_id)
-    return line is not None and not all(empty(line.get(key)) for key in ("qty", "refund_total", "refund_tax"))
-
-
-def _refunded(store: Store, item: _Item, given: _Given, *, quantity: bool = False) -> _Item:
-    """Return a copy of an order's item with the refund's negative amounts, uncapped (OF:567-610)."""
-    total = -number(given.get("refund_total"))
-    taxes = given.get("refund_tax")
-    by_rate = taxes if isinstance(taxes, dict) else {} if taxes is None else {"0": taxes}
-    changes: dict[str, object] = {
-        "id": store.item_id(),
-        "total": total,
-        "meta": [store.new_meta("_refunded_item_id", str(item.id))],
-        "taxes": [
-            Tax(rate_id=int(rate), total=-number(tax), subtotal=-number(tax) if quantity else None)
-            for rate, tax in by_rate.items()
-            if not empty(tax) and rate.isdecimal()
-        ],
-    }
-    if quantity:
-        changes |= {"subtotal": total, "quantity": -number(given.get("qty"))}
-    return item.model_copy(update=changes)
-
-
-def _restock(store: Store, order_id: int, given: Mapping[int, _Given]) -> None:
-    """Give refunded quantities back to the stock, unchecked against what was sold (OF:755-809)."""
-    order = store.order(order_id)
-    if order is None:
-        return
-    for line in order.lines:
-        quantity = given.get(line.id, {}).get("qty")
-        reduced = next((meta for meta in line.meta if meta.key == "_reduced_stock"), None)
-        product = store.product(line.product_id)
-        if reduced is None or product is None or empty(reduced.value) or empty(quantity) or not is_numeric(quantity):
-            continue
-        back = int(number(quantity))
-        reduced.value = str(int(str(reduced.value)) - back)
-        before = next((meta for meta in line.meta if meta.key == "_restock_refunded_items"), None)
-        if before is None:
-            line.meta.append(store.new_meta("_restock_refunded_items", str(back)))
-        else:
-            before.value = str(int(str(before.value)) + back)
-        store.save_product(product.model_copy(update={"stock": product.stock + back}))
-        store.add_note(order_id, f"Item #{product.id} stock increased from {product.stock} to {product.stock + back}.")
-    store.save_order(order)
 
 
 def _add_meta(call: Call, refund: Refund) -> Refund:

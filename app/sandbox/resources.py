@@ -1,4 +1,4 @@
-"""What else of wc/v3 a refund gateway reads: notes, payment gateways, settings, system status, coupons, products."""
+"""What else of wc/v3 a refund gateway reads: notes, payment gateways, settings, system status, coupons."""
 
 import secrets
 from collections.abc import Mapping
@@ -10,15 +10,14 @@ from app.sandbox import serialize
 from app.sandbox.catalogue import (
     CURRENCIES,
     GATEWAYS,
-    WOOCOMMERCE_VERSION,
     WORDPRESS_VERSION,
     PaymentGateway,
     Setting,
     shop_settings,
 )
-from app.sandbox.model import Coupon, Json, Product
-from app.sandbox.php import clean_decimal, trimmed
-from app.sandbox.rest import Answer, Call, Param, RestError, not_found
+from app.sandbox.model import Coupon, Json
+from app.sandbox.php import clean_decimal
+from app.sandbox.rest import Answer, Call, Param, RestError, missing_params, not_found
 from app.sandbox.serialize import View, links
 
 CONTEXT: Mapping[str, Param] = {"context": Param(kind="string", default="view", among=("view", "edit"))}
@@ -52,12 +51,7 @@ async def create_note(call: Call) -> Answer:
     """Answer POST orders/{id}/notes."""
     order_id = _order_of_notes(call)
     if not call.text("note"):
-        raise RestError(
-            "rest_missing_callback_param",
-            "Missing parameter(s): note",
-            400,
-            data={"status": 400, "params": ["note"]},
-        )
+        raise missing_params(["note"])
     author = "sandbox" if call.flag("added_by_user") else "WooCommerce"
     with call.store.transaction():
         note = call.store.add_note(
@@ -121,7 +115,7 @@ async def system_status(call: Call) -> Answer:
     environment: Json = {
         "home_url": site,
         "site_url": site,
-        "version": WOOCOMMERCE_VERSION,
+        "version": settings.woocommerce_version,
         "wp_version": WORDPRESS_VERSION,
         "wp_multisite": False,
         "php_version": "8.2.0",
@@ -162,21 +156,6 @@ async def create_coupon(call: Call) -> Answer:
         call.store.save_coupon(coupon)
     location = {"Location": call.view().url(f"coupons/{coupon.id}")}
     return Answer(serialize.coupon(coupon, call.view()), status=201, headers=location)
-
-
-async def list_products(call: Call) -> Answer:
-    """Answer GET products: the catalogue of two."""
-    products = call.store.products()
-    headers = {"X-WP-Total": str(len(products)), "X-WP-TotalPages": "1"}
-    return Answer([_product(product, call.view()) for product in products], headers=headers)
-
-
-async def retrieve_product(call: Call) -> Answer:
-    """Answer GET products/{id}."""
-    product = call.store.product(call.id())
-    if product is None:
-        raise not_found("woocommerce_rest_product_invalid_id")
-    return Answer(_product(product, call.view()))
 
 
 def _order_of_notes(call: Call) -> int:
@@ -223,21 +202,4 @@ def _setting(setting: Setting, view: View) -> Json:
         "value": setting.value,
         "group_id": setting.group,
         "_links": links(view, f"settings/{setting.group}/{setting.id}", allow=_SETTING_METHODS),
-    }
-
-
-def _product(product: Product, view: View) -> Json:
-    return {
-        "id": product.id,
-        "name": product.name,
-        "type": "simple",
-        "status": "publish",
-        "sku": product.sku,
-        "price": trimmed(product.price),
-        "regular_price": trimmed(product.price),
-        "manage_stock": True,
-        "stock_quantity": product.stock,
-        "tax_status": "taxable",
-        "tax_class": "",
-        "_links": links(view, f"products/{product.id}", allow=serialize.ORDER_METHODS),
     }

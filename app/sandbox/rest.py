@@ -12,13 +12,12 @@ from typing import Literal, NoReturn
 
 from pydantic import JsonValue
 
-from app.sandbox.faults import Fault
 from app.sandbox.model import Json
 from app.sandbox.php import PhpValue, build_query, is_numeric
+from app.sandbox.process import PhpProcess
 from app.sandbox.serialize import View
-from app.sandbox.store import Store
 
-Kind = Literal["string", "integer", "boolean", "date", "integers", "words"]
+Kind = Literal["string", "integer", "boolean", "date", "integers", "words", "objects"]
 
 
 class RestError(Exception):
@@ -33,14 +32,6 @@ class RestError(Exception):
         self.code = code
         self.status = status
         self.body: Json = {"code": code, "message": message, "data": {"status": status} if data is None else data}
-
-
-class FatalError(Exception):
-    """PHP has died of an uncaught error: 500, and nothing after it is done."""
-
-
-class PhpKilledError(Exception):
-    """The PHP process was killed: nginx answers 502, and nothing after it is done."""
 
 
 def wrongly_500(code: str, message: str, number: int) -> RestError:
@@ -65,16 +56,18 @@ class Param:
     least: int | None = None
     most: int | None = None
     among: Sequence[str] = ()
+    required: bool = False
+    #: The first version of WooCommerce that knows it; older ones drop it without a word.
+    since: tuple[int, ...] = ()
 
 
 Params = Mapping[str, Param]
 
 
 @dataclass(slots=True, kw_only=True)
-class Call:
+class Call(PhpProcess):
     """One request that has passed authentication."""
 
-    store: Store
     method: str
     #: Path under /wp-json/wc/v3, without slashes at its ends.
     path: str
@@ -84,8 +77,6 @@ class Call:
     body: Json
     #: `https://shop.example/wp-json`
     root: str
-    faults: Sequence[Fault] = ()
-    provider_delay_s: float = 0.0
     values: dict[str, JsonValue] = field(default_factory=dict)
 
     def id(self, position: int = 0) -> int:
@@ -94,9 +85,11 @@ class Call:
     def view(self) -> View:
         """Return how to show things; without `dp` in the store's decimals."""
         places = self.values.get("dp")
+        settings = self.store.settings()
         return View(
-            places=places if isinstance(places, int) else self.store.settings().decimals,
+            places=places if isinstance(places, int) else settings.decimals,
             root=self.root,
+            version=settings.woocommerce_version,
         )
 
     def text(self, name: str) -> str | None:
@@ -117,10 +110,6 @@ class Call:
     def words(self, name: str) -> list[str]:
         value = self.values.get(name)
         return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-    def fault(self, *names: str) -> Fault | None:
-        """Return the first fault of these names that this request suffers from."""
-        return next((fault for fault in self.faults if fault.name in names), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +136,9 @@ def parse_body(raw: bytes, content_type: str, parse_form: Callable[[str], dict[s
 def validate(call: Call, params: Params) -> None:
     """Set `call.values` from body and query; raise RestError `rest_invalid_param` that names every wrong one."""
     given: dict[str, JsonValue] = {key: _json(value) for key, value in call.query.items()} | call.body
+    missing = [name for name, param in params.items() if param.required and given.get(name) is None]
+    if missing:
+        raise missing_params(missing)
     wrong: dict[str, tuple[str, str, JsonValue]] = {}
     for name, param in params.items():
         if name not in given or (given[name] is None and param.kind != "string"):
@@ -157,19 +149,42 @@ def validate(call: Call, params: Params) -> None:
         except _InvalidError as invalid:
             wrong[name] = invalid.args[0]
     if wrong:
-        raise RestError(
-            "rest_invalid_param",
-            "Invalid parameter(s): " + ", ".join(wrong),
-            400,
-            data={
-                "status": 400,
-                "params": {name: message for name, (_, message, _) in wrong.items()},
-                "details": {
-                    name: {"code": code, "message": message, "data": data}
-                    for name, (code, message, data) in wrong.items()
-                },
-            },
-        )
+        raise invalid_params(wrong)
+
+
+def missing_params(names: Sequence[str]) -> RestError:
+    data: Json = {"status": 400, "params": list(names)}
+    return RestError("rest_missing_callback_param", "Missing parameter(s): " + ", ".join(names), 400, data=data)
+
+
+def invalid_params(wrong: Mapping[str, tuple[str, str, JsonValue]]) -> RestError:
+    """Return the refusal of parameters by name, each with the code, message and data of its fault."""
+    data: Json = {
+        "status": 400,
+        "params": {name: message for name, (_, message, _) in wrong.items()},
+        "details": {
+            name: {"code": code, "message": message, "data": data} for name, (code, message, data) in wrong.items()
+        },
+    }
+    return RestError("rest_invalid_param", "Invalid parameter(s): " + ", ".join(wrong), 400, data=data)
+
+
+def described_param(param: Param) -> Json:
+    """Return what OPTIONS tells of a parameter, in JSON schema's words."""
+    words: Json = {"type": "string", "enum": list(param.among)} if param.among else {"type": "string"}
+    kinds: Mapping[Kind, Json] = {
+        "string": words,
+        "integer": {"type": "integer"},
+        "boolean": {"type": "boolean"},
+        "date": {"type": "string", "format": "date-time"},
+        "integers": {"type": "array", "items": {"type": "integer"}},
+        "words": {"type": "array", "items": words},
+        "objects": {"type": "array", "items": {"type": "object"}},
+    }
+    default: Json = {} if param.default is None else {"default": param.default}
+    least: Json = {} if param.least is None else {"minimum": param.least}
+    most: Json = {} if param.most is None else {"maximum": param.most}
+    return {**kinds[param.kind], **default, **least, **most, "required": param.required}
 
 
 def paged(call: Call, total: int, *, shown: int, path: str, defaults: Mapping[str, str]) -> dict[str, str]:
@@ -246,6 +261,10 @@ def _parse(name: str, param: Param, value: JsonValue) -> JsonValue:
         case "words":
             words = value if isinstance(value, list) else [one.strip() for one in str(value).split(",")]
             return [_parse_text(f"{name}[{at}]", param, one) for at, one in enumerate(words)]
+        case "objects":
+            if not isinstance(value, list):
+                _invalid("rest_invalid_type", f"{name} is not of type array.", {"param": name})
+            return value
 
 
 def _parse_text(name: str, param: Param, value: JsonValue) -> str:

@@ -3,10 +3,14 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from app.sandbox import orders, queries, refunds, resources, webhooks
+from pydantic import JsonValue
+
+from app.sandbox import computed_refunds, orders, queries, refunds, resources, shop_reads, webhooks
+from app.sandbox.computed_refunds import COMPUTED_SINCE
 from app.sandbox.model import Json
-from app.sandbox.rest import Answer, Call, Param, RestError, no_route
+from app.sandbox.rest import Answer, Call, Param, RestError, described_param, no_route
 
 Endpoint = Callable[[Call], Awaitable[Answer]]
 
@@ -18,6 +22,10 @@ class Action:
     endpoint: Endpoint
     params: Mapping[str, Param]
 
+    def known(self, version: tuple[int, ...]) -> Mapping[str, Param]:
+        """Return the parameters that a WooCommerce of this version knows."""
+        return {name: param for name, param in self.params.items() if version >= param.since}
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -25,10 +33,12 @@ class Route:
     actions: Mapping[str, Action]
     #: What the real route also allows, in the order of its `Allow` header.
     allow: str
+    #: The first version of WooCommerce that has it.
+    since: tuple[int, ...] = ()
 
 
-def _route(pattern: str, allow: Sequence[str], actions: Mapping[str, Action]) -> Route:
-    return Route(re.compile(pattern, re.ASCII), actions, ", ".join(allow))
+def _route(pattern: str, allow: Sequence[str], actions: Mapping[str, Action], *, since: tuple[int, ...] = ()) -> Route:
+    return Route(re.compile(pattern, re.ASCII | re.IGNORECASE), actions, ", ".join(allow), since)
 
 
 _ANY = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -46,7 +56,7 @@ ROUTES: Sequence[Route] = (
         },
     ),
     _route(
-        r"orders/(\d+)",
+        r"orders/(?P<id>[\d]+)",
         _ANY,
         {
             "GET": Action(orders.retrieve, orders.SINGLE_PARAMS),
@@ -57,7 +67,7 @@ ROUTES: Sequence[Route] = (
         },
     ),
     _route(
-        r"orders/(\d+)/refunds",
+        r"orders/(?P<order_id>[\d]+)/refunds",
         ("GET", "POST"),
         {
             "GET": Action(refunds.list_of_order, queries.LIST_PARAMS),
@@ -65,36 +75,48 @@ ROUTES: Sequence[Route] = (
         },
     ),
     _route(
-        r"orders/(\d+)/refunds/(\d+)",
+        r"orders/(?P<order_id>[\d]+)/refunds/(?P<id>[\d]+)",
         ("GET", "DELETE"),
         {
             "GET": Action(refunds.retrieve, refunds.SINGLE_PARAMS),
             "DELETE": Action(refunds.delete, refunds.SINGLE_PARAMS),
         },
     ),
-    _route(r"refunds", ("GET",), {"GET": Action(refunds.list_of_store, queries.LIST_PARAMS)}),
     _route(
-        r"orders/(\d+)/notes",
+        r"orders/(?P<order_id>[\d]+)/refunds/preview",
+        ("POST",),
+        {"POST": Action(computed_refunds.preview, computed_refunds.PREVIEW_PARAMS)},
+        since=COMPUTED_SINCE,
+    ),
+    _route(r"refunds", ("GET",), {"GET": Action(refunds.list_of_store, queries.LIST_PARAMS)}, since=(9, 0)),
+    _route(
+        r"orders/(?P<order_id>[\d]+)/notes",
         ("GET", "POST"),
         {
             "GET": Action(resources.list_notes, resources.NOTE_LIST_PARAMS),
             "POST": Action(resources.create_note, resources.NOTE_PARAMS),
         },
     ),
-    _route(r"orders/(\d+)/notes/(\d+)", ("GET", "DELETE"), {"GET": Action(resources.retrieve_note, resources.CONTEXT)}),
+    _route(
+        r"orders/(?P<order_id>[\d]+)/notes/(?P<id>[\d]+)",
+        ("GET", "DELETE"),
+        {"GET": Action(resources.retrieve_note, resources.CONTEXT)},
+    ),
     _route(r"payment_gateways", ("GET",), {"GET": Action(resources.list_gateways, resources.CONTEXT)}),
     _route(
-        r"payment_gateways/([\w-]+)",
+        r"payment_gateways/(?P<id>[\w-]+)",
         _EDIT,
         {"GET": Action(resources.retrieve_gateway, resources.CONTEXT)},
     ),
-    _route(r"settings/([\w-]+)", ("GET",), {"GET": Action(resources.list_settings, {})}),
-    _route(r"settings/([\w-]+)/([\w-]+)", _EDIT, {"GET": Action(resources.retrieve_setting, {})}),
+    _route(r"settings/(?P<group_id>[\w-]+)", ("GET",), {"GET": Action(resources.list_settings, {})}),
+    _route(r"settings/(?P<group_id>[\w-]+)/(?P<id>[\w-]+)", _EDIT, {"GET": Action(resources.retrieve_setting, {})}),
     _route(r"system_status", ("GET",), {"GET": Action(resources.system_status, resources.CONTEXT)}),
     _route(r"data/currencies/current", ("GET",), {"GET": Action(resources.current_currency, {})}),
     _route(r"coupons", ("GET", "POST"), {"POST": Action(resources.create_coupon, resources.COUPON_PARAMS)}),
-    _route(r"products", ("GET", "POST"), {"GET": Action(resources.list_products, {})}),
-    _route(r"products/(\d+)", _ANY, {"GET": Action(resources.retrieve_product, resources.CONTEXT)}),
+    _route(r"products", ("GET", "POST"), {"GET": Action(shop_reads.list_products, shop_reads.PRODUCT_LIST_PARAMS)}),
+    _route(r"products/(?P<id>[\d]+)", _ANY, {"GET": Action(shop_reads.retrieve_product, resources.CONTEXT)}),
+    _route(r"customers", ("GET", "POST"), {"GET": Action(shop_reads.list_customers, shop_reads.CUSTOMER_LIST_PARAMS)}),
+    _route(r"customers/(?P<id>[\d]+)", _ANY, {"GET": Action(shop_reads.retrieve_customer, resources.CONTEXT)}),
     _route(
         r"webhooks",
         ("GET", "POST"),
@@ -104,7 +126,7 @@ ROUTES: Sequence[Route] = (
         },
     ),
     _route(
-        r"webhooks/(\d+)",
+        r"webhooks/(?P<id>[\d]+)",
         _ANY,
         {
             "GET": Action(webhooks.retrieve, {}),
@@ -124,20 +146,22 @@ _DENIED = {
 }
 
 
-def match(path: str, method: str) -> tuple[Route, Action | None, tuple[str, ...]]:
-    """Return the route of a path, the action of a method and the ids in the path.
-
-    Without an action the method is OPTIONS. Raises RestError `rest_no_route`.
-    """
+def find(path: str, version: tuple[int, ...]) -> tuple[Route, tuple[str, ...]] | None:
+    """Return the route of a path in a WooCommerce of this version, and what the path says; None if there is none."""
     for route in ROUTES:
-        found = route.pattern.fullmatch(path)
-        if found is None:
-            continue
-        action = route.actions.get(method)
-        if action is None and method != "OPTIONS":
-            break
-        return route, action, found.groups()
-    raise no_route()
+        found = route.pattern.fullmatch(path) if version >= route.since else None
+        if found is not None:
+            return route, found.groups()
+    return None
+
+
+def match(path: str, method: str, version: tuple[int, ...]) -> tuple[Route, Action, tuple[str, ...]]:
+    """Return the route of a path, the action of a method and what the path says; raise RestError `rest_no_route`."""
+    found = find(path, version)
+    action = found[0].actions.get(method) if found else None
+    if found is None or action is None:
+        raise no_route()
+    return found[0], action, found[1]
 
 
 def denied(method: str, path: str) -> RestError:
@@ -153,22 +177,48 @@ def denied(method: str, path: str) -> RestError:
     return RestError(code, message, 401)
 
 
-def described(route: Route) -> Json:
-    """Return what OPTIONS tells of a route: its methods and the names of their parameters."""
-    return {
-        "namespace": "wc/v3",
-        "methods": list(route.allow.split(", ")),
-        "endpoints": [
-            {"methods": [method], "args": {name: {"required": False} for name in action.params}}
-            for method, action in route.actions.items()
-        ],
-    }
+def options(path: str, root: str, version: tuple[int, ...]) -> tuple[JsonValue, str]:
+    """Return what OPTIONS answers for a path, and the methods it allows.
+
+    A path without a route is answered 200 with `[]`: WordPress never gets as far as `rest_no_route`.
+    """
+    if not path:
+        return _described_index(root), "GET"
+    found = find(path, version)
+    if found is None:
+        return [], ""
+    title = found[0].pattern.pattern.rpartition("/")[2]
+    schema: Json = {"$schema": "http://json-schema.org/draft-04/schema#", "title": title, "type": "object"}
+    body: Json = {**_described(found[0], version), "schema": schema}
+    if not found[1]:
+        body["_links"] = _self(f"{root}/wc/v3/{path}")
+    return body, found[0].allow
 
 
-def namespace_index(root: str) -> Json:
+def namespace_index(root: str, version: tuple[int, ...]) -> Json:
     """Return the index of wc/v3, which anybody may read."""
-    return {
-        "namespace": "wc/v3",
-        "routes": {f"/wc/v3/{route.pattern.pattern}": described(route) for route in ROUTES},
-        "_links": {"up": [{"href": f"{root}/"}]},
-    }
+    shown: Json = {"/wc/v3": _described_index(root)}
+    for route in ROUTES:
+        if version >= route.since:
+            pattern = route.pattern.pattern
+            own: Json = {} if "(" in pattern else {"_links": _self(f"{root}/wc/v3/{pattern}")}
+            shown[f"/wc/v3/{pattern}"] = {**_described(route, version), **own}
+    return {"namespace": "wc/v3", "routes": shown, "_links": {"up": [{"href": f"{root}/"}]}}
+
+
+def _described(route: Route, version: tuple[int, ...]) -> Json:
+    """Return a route's methods, and its endpoints with their parameters; methods of one endpoint go together."""
+    endpoints: list[JsonValue] = []
+    for action, methods in groupby(route.actions, route.actions.__getitem__):
+        args: Json = {name: described_param(param) for name, param in action.known(version).items()}
+        endpoints.append({"methods": list(methods), "args": args})
+    return {"namespace": "wc/v3", "methods": list(route.allow.split(", ")), "endpoints": endpoints}
+
+
+def _described_index(root: str) -> Json:
+    endpoint: Json = {"methods": ["GET"], "args": {}}
+    return {"namespace": "wc/v3", "methods": ["GET"], "endpoints": [endpoint], "_links": _self(f"{root}/wc/v3")}
+
+
+def _self(href: str) -> JsonValue:
+    return {"self": [{"href": href}]}

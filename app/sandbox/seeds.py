@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, Field
 
-from app.sandbox import refunds
+from app.sandbox import refund_rows
 from app.sandbox.model import Coupon, Fee, Order, Shipping, TaxRate
 from app.sandbox.orders import finish_order, new_order, priced_line, settle_status
 from app.sandbox.store import Store
@@ -96,7 +96,7 @@ def plant(store: Store) -> None:
             order = make(store, example)[0]
             if example.description.startswith("Partly"):
                 line = order.lines[0]
-                refunds.make_manual(
+                refund_rows.make_manual(
                     store,
                     order.id,
                     amount=Decimal("10.71"),

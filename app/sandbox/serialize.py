@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from pydantic import JsonValue
 
-from app.sandbox.catalogue import CURRENCIES, WOOCOMMERCE_VERSION
+from app.sandbox.catalogue import CURRENCIES
 from app.sandbox.model import (
     Coupon,
     CouponLine,
@@ -41,6 +41,8 @@ class View:
     places: int
     #: `https://shop.example/wp-json`
     root: str
+    #: WooCommerce's, as its admin page shows it.
+    version: str
 
     def money(self, value: Decimal) -> str:
         return fixed(value, self.places)
@@ -69,7 +71,7 @@ def order(it: Order, refunds: Sequence[RefundSummary], view: View) -> Json:
         "parent_id": 0,
         "status": it.status,
         "currency": it.currency,
-        "version": WOOCOMMERCE_VERSION,
+        "version": view.version,
         "prices_include_tax": it.prices_include_tax,
         "date_created": _date(it.created),
         "date_modified": _date(it.modified),

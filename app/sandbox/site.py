@@ -2,77 +2,34 @@
 
 import asyncio
 import json
+import re
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
 from urllib.parse import urlencode
 
 from pydantic import JsonValue
 
-from app.sandbox import routes
+from app.sandbox import legacy, routes
 from app.sandbox.auth import Keyring, SandboxKey, Signed
+from app.sandbox.catalogue import SHOP_NAME
+from app.sandbox.exchange import JSON, HttpAnswer, HttpRequest, bad_gateway, critical_error, json_answer
 from app.sandbox.faults import Fault, FaultPlan, Operation, faults_in
-from app.sandbox.model import Json
+from app.sandbox.hosting import kept_away, on_the_way_back
+from app.sandbox.model import Json, StoreSettings
 from app.sandbox.php import PhpValue, flatten, parse_query
+from app.sandbox.process import FatalError, PhpKilledError, PhpProcess
 from app.sandbox.queries import LIST_PARAMS
-from app.sandbox.rest import (
-    Answer,
-    Call,
-    FatalError,
-    PhpKilledError,
-    RestError,
-    no_route,
-    parse_body,
-    select_fields,
-    validate,
-)
+from app.sandbox.rest import Answer, Call, RestError, no_route, parse_body, select_fields, validate
 from app.sandbox.store import Store
 
-BAD_GATEWAY = (
-    b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n"
-    b"<hr><center>nginx/1.22.1</center>\r\n</body>\r\n</html>\r\n"
-)
-_MAINTENANCE = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body><h1>Briefly unavailable for scheduled maintenance. Check back in a minute.</h1></body></html>"  # noqa: E501
-_FRONT_PAGE = b"<!DOCTYPE html><html><head><title>Sandbox shop</title></head><body><h1>Sandbox shop</h1></body></html>"
-_CAPTCHA = b'<html><head><meta http-equiv="refresh" content="0;/.well-known/sgcaptcha/"></head></html>'
-_NOTICE = b"<br />\n<b>Notice</b>:  Undefined index: total in <b>/srv/shop/plugin.php</b> on line <b>42</b><br />\n"
-_CRITICAL = (
-    "<p>There has been a critical error on this website.</p><p>"
-    '<a href="https://wordpress.org/documentation/article/faq-troubleshooting/">'
-    "Learn more about troubleshooting WordPress.</a></p>"
-)
-_HTML = {"Content-Type": "text/html; charset=UTF-8"}
-_JSON = {"Content-Type": "application/json; charset=UTF-8"}
-
 #: Query parameters that do not make a page cache look afresh.
-_NO_CACHE_BUSTER = {*LIST_PARAMS, "status", "_fields", "consumer_key", "consumer_secret"}
+_NO_CACHE_BUSTER = {*LIST_PARAMS, "status", "_fields", "fields", "filter", "consumer_key", "consumer_secret"}
+_READING = {"GET", "HEAD"}
+_OF_AN_ORDER = re.compile(r"/(?:wp-json/wc|wc-api)/v3/orders/(\d+)((?:/.*)?)", re.ASCII)
 _CACHED_ANSWERS = 500
 _LOGGED_REQUESTS = 2000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRequest:
-    method: str
-    #: As sent, percent-encoded.
-    path: str
-    query_string: str
-    #: Names in lower case.
-    headers: Mapping[str, str]
-    body: bytes
-    #: `https://shop.example`
-    site_url: str
-    is_https: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    #: What happens to the connection: `lost` closes it without a byte, `truncated` in the middle of the body.
-    connection: Literal["kept", "lost", "truncated"] = "kept"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,15 +67,15 @@ class Site:
     async def answer(self, request: HttpRequest) -> HttpAnswer:
         """Return the answer to a request; what it changed is committed by then."""
         query = parse_query(request.query_string)
-        method = _method(request, query)
+        method = legacy.method_of(request, query) if legacy.concerns(request.path) else _method(request, query)
         faults = self._faults(request, method)
         logged = _logged(request, query, faults)
         self.log.append(logged)
-        answer = _before(request, faults)
+        answer = kept_away(request, faults)
         if delay := next((fault.delay_s for fault in faults if fault.name == "latency"), 0.0):
             await asyncio.sleep(delay)
         if answer is None:
-            if method == "GET" and self.read_delay_s:
+            if method in _READING and self.read_delay_s:
                 await asyncio.sleep(self.read_delay_s)
             answer = await self._cached(request, method, query, faults)
         logged.status = answer.status
@@ -132,17 +89,21 @@ class Site:
         key = f"{request.path}?{urlencode(_without_credentials(query))}"
         if method == "GET" and not busted and any(fault.name == "stale" for fault in faults) and key in self._cache:
             return self._cache[key]
-        answer = await self._rest(request, method, dict(query), faults)
+        if legacy.concerns(request.path):
+            process = self._process(faults)
+            answer = await legacy.answer(request, method, query, process, self.keyring)
+        else:
+            answer = await self._rest(request, method, dict(query), faults)
         if method == "GET" and not busted and answer.status == 200:
             self._cache[key] = answer
             self._cache.move_to_end(key)
             if len(self._cache) > _CACHED_ANSWERS:
                 self._cache.popitem(last=False)
-        return _after(answer, faults)
+        return on_the_way_back(answer, faults)
 
     def _faults(self, request: HttpRequest, method: str) -> list[Fault]:
         order_id, refunding = _subject(request, method)
-        operation: Operation = "refund" if refunding else "read" if method == "GET" else "any"
+        operation: Operation = "refund" if refunding else "read" if method in _READING else "any"
         faults = self.plan.strike(operation, order_id)
         if refunding:
             faults += faults_in(_reason(request.body))
@@ -152,41 +113,45 @@ class Site:
         self, request: HttpRequest, method: str, query: dict[str, PhpValue], faults: Sequence[Fault]
     ) -> HttpAnswer:
         root = f"{request.site_url}/wp-json"
-        headers = {**_JSON, "Link": f'<{root}/>; rel="https://api.w.org/"'}
+        headers = {**JSON, "Link": f'<{root}/>; rel="https://api.w.org/"'}
         allow: dict[str, str] = {}
+        settings = self.store.settings()
         try:
             key = self.keyring.authenticate(_signed(request, query))
-            if method in {"GET", "OPTIONS"} and (index := _index(request.path, root)) is not None:
+            if method == "OPTIONS":
+                return _options(request, root, settings, headers, known=key is not None)
+            if method == "GET" and (index := _index(request.path, root, settings)) is not None:
                 body = select_fields(index, _text(query.get("_fields")))
-                return _json_answer(200, body, {**headers, "Allow": "GET"})
-            path = request.path.rstrip("/").partition("/wp-json/wc/v3/")[2]
-            route, action, matched = routes.match(path, method)
+                return json_answer(200, body, {**headers, "Allow": "GET"})
+            path = _v3_path(request.path, settings)
+            route, action, matched = routes.match(path, method, settings.version)
             allow = {"Allow": route.allow}
-            if action is None:
-                return _json_answer(200, routes.described(route), {**headers, **allow})
             call = Call(
                 store=self.store,
+                faults=faults,
+                provider_delay_s=self.provider_delay_s,
                 method=method,
                 path=path,
                 matched=matched,
                 query=query,
-                body=parse_body(request.body, request.headers.get("content-type", ""), parse_query),
+                body=parse_body(request.body, request.content_type, parse_query),
                 root=root,
-                faults=faults,
-                provider_delay_s=self.provider_delay_s,
             )
-            validate(call, action.params)
+            validate(call, action.known(settings.version))
             _permit(key, method, path)
             answer: Answer = await action.endpoint(call)
         except RestError as error:
             unauthorised = error.status in {401, 403}
-            return _json_answer(error.status, error.body, {**headers, **({} if unauthorised else allow)})
+            return json_answer(error.status, error.body, {**headers, **({} if unauthorised else allow)})
         except FatalError:
-            return _critical_error(request, headers)
+            return critical_error(request, headers)
         except PhpKilledError:
-            return HttpAnswer(status=502, headers=_HTML, body=BAD_GATEWAY)
+            return bad_gateway()
         body = select_fields(answer.body, _text(query.get("_fields")))
-        return _json_answer(answer.status, body, {**headers, **allow, **answer.headers})
+        return json_answer(answer.status, body, {**headers, **allow, **answer.headers})
+
+    def _process(self, faults: Sequence[Fault]) -> PhpProcess:
+        return PhpProcess(store=self.store, faults=faults, provider_delay_s=self.provider_delay_s)
 
 
 def _method(request: HttpRequest, query: Mapping[str, PhpValue]) -> str:
@@ -199,18 +164,20 @@ def _method(request: HttpRequest, query: Mapping[str, PhpValue]) -> str:
 
 def _subject(request: HttpRequest, method: str) -> tuple[int | None, bool]:
     """Return the order a request is about, and whether it makes a refund."""
-    parts = request.path.strip("/").split("/")
-    if parts[:4] == ["wp-json", "wc", "v3", "orders"] and len(parts) > 4 and parts[4].isdecimal():
-        return int(parts[4]), method == "POST" and parts[5:] == ["refunds"]
-    return None, False
+    found = _OF_AN_ORDER.fullmatch(request.path.rstrip("/"))
+    if found is None:
+        return None, False
+    return int(found[1]), method == "POST" and found[2] == "/refunds"
 
 
 def _reason(body: bytes) -> str:
+    """Return the reason in a refund's body, of either API."""
     try:
         parsed: JsonValue = json.loads(body)
     except ValueError:
         return ""
-    return str(parsed.get("reason") or "") if isinstance(parsed, dict) else ""
+    inner = parsed.get("order_refund", parsed) if isinstance(parsed, dict) else None
+    return str(inner.get("reason") or "") if isinstance(inner, dict) else ""
 
 
 def _logged(request: HttpRequest, query: Mapping[str, PhpValue], faults: Sequence[Fault]) -> LoggedRequest:
@@ -234,7 +201,7 @@ def _without_credentials(query: Mapping[str, PhpValue]) -> list[tuple[str, str]]
 
 
 def _signed(request: HttpRequest, query: Mapping[str, PhpValue]) -> Signed:
-    is_form = "application/x-www-form-urlencoded" in request.headers.get("content-type", "")
+    is_form = "application/x-www-form-urlencoded" in request.content_type
     return Signed(
         method=request.method,
         url=request.site_url + request.path,
@@ -250,92 +217,46 @@ def _permit(key: SandboxKey | None, method: str, path: str) -> None:
         raise routes.denied(method, path)
 
 
-def _index(path: str, root: str) -> Json | None:
+def _v3_path(path: str, settings: StoreSettings) -> str:
+    """Return a path below wc/v3, without slashes at its ends; raise RestError `rest_no_route` for others."""
+    path = path.rstrip("/") + "/"
+    if not path.startswith("/wp-json/wc/v3/") or not settings.rest_v3:
+        raise no_route()
+    return path.removeprefix("/wp-json/wc/v3/").rstrip("/")
+
+
+def _index(path: str, root: str, settings: StoreSettings) -> Json | None:
     """Return the index of the REST API or of wc/v3, if the path asks for it."""
     match path.strip("/"):
         case "wp-json":
             return {
-                "name": "Sandbox shop",
+                "name": SHOP_NAME,
                 "description": "",
                 "url": root.removesuffix("/wp-json"),
                 "home": root.removesuffix("/wp-json"),
                 "gmt_offset": 0,
                 "timezone_string": "UTC",
-                "namespaces": ["oembed/1.0", "wc/v1", "wc/v2", "wc/v3", "wp/v2"],
+                "namespaces": ["oembed/1.0", *(("wc/v1", "wc/v2", "wc/v3") if settings.rest_v3 else ()), "wp/v2"],
                 "authentication": [],
                 "routes": {},
             }
-        case "wp-json/wc/v3":
-            return routes.namespace_index(root)
-        case other if not other.startswith("wp-json/wc/v3/"):
-            raise no_route()
+        case "wp-json/wc/v3" if settings.rest_v3:
+            return routes.namespace_index(root, settings.version)
         case _:
             return None
 
 
+def _options(
+    request: HttpRequest, root: str, settings: StoreSettings, headers: Mapping[str, str], *, known: bool
+) -> HttpAnswer:
+    """Describe a route; the methods in `Allow` are those that this key's owner may use."""
+    try:
+        path = _v3_path(request.path, settings)
+    except RestError:
+        return json_answer(200, [], headers)
+    body, methods = routes.options(path, root, settings.version)
+    return json_answer(200, body, {**headers, **({"Allow": methods} if methods and known else {})})
+
+
 def _text(value: PhpValue | None) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _json_answer(status: int, body: JsonValue, headers: Mapping[str, str]) -> HttpAnswer:
-    return HttpAnswer(status=status, headers=headers, body=json.dumps(body, separators=(",", ":")).encode())
-
-
-def _critical_error(request: HttpRequest, headers: Mapping[str, str]) -> HttpAnswer:
-    """WordPress' error handler answers in JSON only to those who speak of JSON."""
-    if "json" not in request.headers.get("accept", "") + request.headers.get("content-type", ""):
-        return HttpAnswer(
-            status=500, headers=_HTML, body=f"<!DOCTYPE html><html><body>{_CRITICAL}</body></html>".encode()
-        )
-    body: Json = {
-        "code": "internal_server_error",
-        "message": _CRITICAL,
-        "data": {"status": 500},
-        "additional_errors": [],
-    }
-    return _json_answer(500, body, headers)
-
-
-def _before(request: HttpRequest, faults: Sequence[Fault]) -> HttpAnswer | None:
-    """Return the answer of a fault that keeps the request from the shop altogether."""
-    for fault in faults:
-        retry = {"Retry-After": str(fault.retry_after_s)}
-        plain = {"Content-Type": "text/plain"}
-        match fault.name:
-            case "rate_limited":
-                return HttpAnswer(status=429, headers={**plain, **retry}, body=b"Too Many Requests")
-            case "bad_gateway":
-                return HttpAnswer(status=502, headers=_HTML, body=BAD_GATEWAY)
-            case "maintenance":
-                return HttpAnswer(status=503, headers={**_HTML, "Retry-After": "600"}, body=_MAINTENANCE)
-            case "unavailable":
-                return HttpAnswer(status=503, headers={**plain, **retry}, body=b"Service Unavailable")
-            case "html":
-                return HttpAnswer(status=200, headers=_HTML, body=_FRONT_PAGE)
-            case "captcha":
-                return HttpAnswer(status=202, headers={**_HTML, "SG-Captcha": "challenge"}, body=_CAPTCHA)
-            case "redirect":
-                location = request.site_url.replace("://", "://www.") + request.path
-                return HttpAnswer(status=301, headers={**_HTML, "Location": location}, body=b"")
-            case _:
-                pass
-    return None
-
-
-def _after(answer: HttpAnswer, faults: Sequence[Fault]) -> HttpAnswer:
-    """Return what is left of an answer after the faults on its way back."""
-    for fault in faults:
-        match fault.name:
-            case "lost_answer":
-                return replace(answer, connection="lost")
-            case "truncated_json":
-                return replace(answer, connection="truncated")
-            case "bad_gateway_after":
-                return HttpAnswer(status=502, headers=_HTML, body=BAD_GATEWAY)
-            case "bom":
-                answer = replace(answer, body=b"\xef\xbb\xbf" + answer.body)
-            case "notice":
-                answer = replace(answer, body=_NOTICE + answer.body)
-            case _:
-                pass
-    return answer

@@ -6,7 +6,7 @@ WAL with `synchronous=NORMAL`: what is committed survives the death of this proc
 
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -76,7 +76,9 @@ def _utc() -> datetime:
 class Store:
     """One shop's data. Reads need no transaction; writes belong into `with store.transaction():`."""
 
-    def __init__(self, database: Path | None) -> None:
+    def __init__(self, database: Path | None, installed: Mapping[str, object] | None = None) -> None:
+        """Open a shop's data; `installed` are settings to start with, which a reset returns to."""
+        self._installed = installed or {}
         self._connection = sqlite3.connect(
             ":memory:" if database is None else database, isolation_level=None, check_same_thread=False, timeout=30
         )
@@ -88,6 +90,9 @@ class Store:
         self._settings: StoreSettings | None = None
         if self._one("SELECT 1 FROM settings") is None:
             self.reset()
+        elif self._installed:
+            with self.transaction():
+                self.save_settings(StoreSettings.model_validate({**self.settings().model_dump(), **self._installed}))
 
     def close(self) -> None:
         self._connection.close()
@@ -111,7 +116,7 @@ class Store:
         self._connection.execute("COMMIT")
 
     def reset(self) -> None:
-        """Empty the shop down to its catalogue, default settings and first ids."""
+        """Empty the shop down to its catalogue, the settings it was installed with and first ids."""
         with self.transaction():
             for table in _TABLES:
                 self._connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the tuple above
@@ -119,7 +124,7 @@ class Store:
             self._connection.executemany(
                 "INSERT INTO sequences VALUES (?, ?)", [(name, first - 1) for name, first in _FIRST.items()]
             )
-            self.save_settings(StoreSettings())
+            self.save_settings(StoreSettings.model_validate(self._installed))
             self.save_tax_rate(_VAT)
             for product in _CATALOGUE:
                 self.save_product(product)
@@ -224,8 +229,13 @@ class Store:
     def delete_refund(self, refund_id: int) -> None:
         self._put("DELETE FROM refunds WHERE id = ?", refund_id)
 
+    def refunds(self, order_id: int) -> list[Refund]:
+        """Return an order's refunds in the order in which it lists them: newest second first, by id within it."""
+        rows = self._all("SELECT doc FROM refunds WHERE order_id = ? ORDER BY created DESC, id", order_id)
+        return [Refund.model_validate_json(row[0]) for row in rows]
+
     def refund_summaries(self, order_id: int) -> list[RefundSummary]:
-        """Return an order's refunds as the order lists them: newest second first, by id within it."""
+        """Return what an order tells of its refunds, in the same order."""
         rows = self._all(
             "SELECT id, reason, amount FROM refunds WHERE order_id = ? ORDER BY created DESC, id", order_id
         )

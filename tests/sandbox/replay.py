@@ -28,6 +28,7 @@ FILES = (
     "authentication",
     "orders_gateways_settings",
     "v3_in_flight",
+    "legacy_v3_refunds",
     "v3_rounding",
 )
 KEYS = (
@@ -64,7 +65,7 @@ Exchange = dict[str, Any]
 
 
 def exchanges() -> list[tuple[str, int, Exchange]]:
-    """Return every recorded wc/v3 exchange with its file and position."""
+    """Return every recorded exchange with its file and position."""
     return [
         (name, position, exchange)
         for name in FILES
@@ -139,8 +140,9 @@ class Replay:
         body = exchange["response"].get("json")
         if not isinstance(body, dict) or exchange["request"]["method"] == "GET":
             return
-        if "date_created" in body and exchange["request"]["method"] == "POST":
-            self._set_clock(body["date_created"])
+        created = body.get("date_created") or body.get("order_refund", {}).get("created_at", "").rstrip("Z")
+        if created and exchange["request"]["method"] == "POST":
+            self._set_clock(created)
         if "prices_include_tax" in body:
             settings: dict[str, Any] = {"prices_include_tax": body["prices_include_tax"]}
             if name == "v3_rounding":
@@ -216,7 +218,7 @@ class Replay:
         )
 
     def _own_path(self, path: str) -> str:
-        for part in ("orders", "refunds", "notes", "coupons"):
+        for part in ("orders", "view-order", "refunds", "notes", "coupons"):
             kind = "note" if part == "notes" else "post"
             path = re.sub(rf"(?<=/{part}/)\d+", lambda found, kind=kind: str(self.ids.own(kind, int(found[0]))), path)
         return path
@@ -234,6 +236,13 @@ class Replay:
         if not isinstance(body, dict):
             return body
         own = dict(body)
+        if isinstance(own.get("order_refund"), dict):
+            own["order_refund"] = self._own_body(own["order_refund"])
+        if isinstance(own.get("line_items"), dict):
+            own["line_items"] = {
+                str(self.ids.own("item", int(key))) if key.isdecimal() else key: line
+                for key, line in own["line_items"].items()
+            }
         if isinstance(own.get("line_items"), list):
             own["line_items"] = [
                 {**line, "id": type(line["id"])(self.ids.own("item", int(line["id"])))} if "id" in line else line
@@ -319,9 +328,9 @@ class Replay:
         key = at.rpartition(".")[2]
         if key in {"id", "parent_id"} and isinstance(recorded, int) and isinstance(ours, int):
             return self.ids.matches(_kind(at), recorded, ours)
-        if key == "number":
+        if key in {"number", "order_number"}:
             return self.ids.matches("post", int(recorded), int(ours))
-        if key == "href":
+        if key in {"href", "view_order_url"}:
             return self._own_path(recorded) == ours
         if "lines[].meta_data[]" in at or "line_items[].meta_data[]" in at:
             return ours in (recorded, self._own_text(recorded))
@@ -358,7 +367,17 @@ def _paced(reason: str) -> str:
 def _kind(at: str) -> str:
     """Return what an id at this place numbers."""
     parent = at.replace("[]", "").split(".")[-2]
-    kinds = {"meta_data": "meta", "taxes": "rate", "refunds": "post", "": "post", "notes": "note"}
+    kinds = {
+        "": "post",
+        "order": "post",
+        "order_refund": "post",
+        "order_refunds": "post",
+        "refunds": "post",
+        "meta_data": "meta",
+        "taxes": "rate",
+        "notes": "note",
+        "customer": "customer",
+    }
     return kinds.get(parent, "item")
 
 

@@ -161,6 +161,7 @@ def test_as_a_process_it_speaks_tls_and_what_it_paid_survives_a_kill(tmp_path: P
         *(sys.executable, "-m", "app.sandbox", "--database", str(tmp_path / "shop.sqlite"), "--log-level", "warning"),
         *("--port", str(port := free_port()), "--tls-cert", str(tmp_path / "cert.pem")),
         *("--tls-key", str(tmp_path / "key.pem")),
+        *("--no-legacy", "--rest-v3", "--hpos", "synced", "--woocommerce-version", "8.9.1"),
     ]
     context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
     with httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=context, auth=READ_WRITE, timeout=10) as shop:
@@ -176,12 +177,15 @@ def test_as_a_process_it_speaks_tls_and_what_it_paid_survives_a_kill(tmp_path: P
             _first_order(shop)
             payouts = shop.get("/sandbox/payouts").json()
             rows = shop.get(f"/wp-json/wc/v3/orders/{order['id']}/refunds").json()
+            settings = shop.get("/sandbox/settings").json()
         finally:
             second.kill()
             second.wait()
     assert paid.status_code == 201
     assert [(payout["order_id"], Decimal(payout["amount"])) for payout in payouts] == [(order["id"], Decimal(1))]
     assert [row["id"] for row in rows] == [paid.json()["id"]]
+    installed = {"legacy": False, "rest_v3": True, "hpos": True, "hpos_sync": True, "woocommerce_version": "8.9.1"}
+    assert settings == settings | installed
 
 
 def _first_order(shop: httpx.Client) -> dict[str, Any]:

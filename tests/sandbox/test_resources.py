@@ -19,20 +19,6 @@ async def test_the_index_names_the_namespaces_to_anybody(shop: httpx.AsyncClient
     assert (await shop.get(f"{V3}/")).json()["namespace"] == "wc/v3"
 
 
-async def test_options_tells_the_parameters_so_that_features_can_be_detected(shop: httpx.AsyncClient) -> None:
-    described = (await shop.options(f"{V3}/orders/1/refunds")).json()
-
-    create = next(one for one in described["endpoints"] if one["methods"] == ["POST"])
-    assert "amount" in create["args"]
-    assert "compute_totals" not in create["args"]
-
-
-async def test_the_legacy_api_is_not_installed(shop: httpx.AsyncClient) -> None:
-    answer = await shop.get("/wc-api/v3/orders")
-
-    assert (answer.status_code, answer.json()["errors"]["code"]) == (404, "woocommerce_api_disabled")
-
-
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -56,6 +42,7 @@ async def test_settings_say_what_the_store_is_set_to(shop: httpx.AsyncClient, pa
         ("settings/general/unknown", "rest_setting_setting_invalid"),
         ("settings/unknown", "rest_setting_setting_group_invalid"),
         ("products/99", "woocommerce_rest_product_invalid_id"),
+        ("customers/99", "woocommerce_rest_invalid_id"),
         ("webhooks/99", "woocommerce_rest_shop_webhook_invalid_id"),
         ("orders/99/notes", "woocommerce_rest_order_invalid_id"),
         ("payment_gateways", ""),
@@ -76,11 +63,46 @@ async def test_products_are_the_catalogue_and_their_stock_follows_orders_and_ref
         await shop.post(f"{V3}/orders", json={"payment_method": "testpay", "set_paid": True, "line_items": [line]})
     ).json()
     item = order["line_items"][0]["id"]
-    assert [one["stock_quantity"] for one in (await shop.get(f"{V3}/products")).json()] == [997, 1000]
+    listed = (await shop.get(f"{V3}/products")).json()
+    assert {one["id"]: one["stock_quantity"] for one in listed} == {10: 997, 11: 1000}
 
     await refund(shop, order["id"], line_items=[{"id": item, "quantity": 2, "refund_total": "1.00"}])
 
     assert (await shop.get(f"{V3}/products/10")).json()["stock_quantity"] == 999
+
+
+@pytest.mark.parametrize(("path", "ids"), [("products", [11, 10]), ("customers", [3, 2])])
+async def test_products_and_customers_are_listed_in_pages(shop: httpx.AsyncClient, path: str, ids: list[int]) -> None:
+    every, second = (
+        await shop.get(f"{V3}/{path}"),
+        await shop.get(f"{V3}/{path}", params={"per_page": 1, "page": 2, "_fields": "id"}),
+    )
+
+    assert [one["id"] for one in every.json()] == ids
+    assert second.json() == [{"id": ids[1]}]
+    assert (second.headers["X-WP-Total"], second.headers["X-WP-TotalPages"]) == ("2", "2")
+    assert 'rel="prev"' in second.headers["Link"]
+    assert (await shop.get(f"{V3}/{path}/{ids[0]}")).json() == every.json()[0]
+    assert (await shop.get(f"{V3}/{path}/99")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ({"search": "shir"}, [11]),
+        ({"sku": "SKU0"}, [10]),
+        ({"include": "10"}, [10]),
+        ({"exclude": "10", "order": "asc"}, [11]),
+    ],
+)
+async def test_products_can_be_looked_for(shop: httpx.AsyncClient, query: dict[str, str], ids: list[int]) -> None:
+    assert [one["id"] for one in (await shop.get(f"{V3}/products", params=query)).json()] == ids
+
+
+async def test_a_customer_is_found_by_address(shop: httpx.AsyncClient) -> None:
+    found = (await shop.get(f"{V3}/customers", params={"email": "ada@example.com"})).json()
+
+    assert [(one["first_name"], one["billing"]["email"]) for one in found] == [("Ada", "ada@example.com")]
 
 
 async def test_notes_can_be_told_apart(shop: httpx.AsyncClient) -> None:
