@@ -119,6 +119,27 @@ def new_api_key() -> NewApiKey:
     return NewApiKey(id=key_id, text=text, hash=hash_api_key(text))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewConsumerKey:
+    """A key for WooCommerce's own clients at the only moment at which its secret is shown."""
+
+    id: str
+    consumer_key: str  #: `ck_` and 40 hexadecimal digits, as WooCommerce's own
+    consumer_secret: str = field(repr=False)  #: `cs_` and 40 hexadecimal digits: 160 random bits
+    hash: bytes
+
+
+def new_consumer_key() -> NewConsumerKey:
+    """Make a key and secret; the secret may be kept sealed only."""
+    secret = f"cs_{secrets.token_hex(20)}"
+    return NewConsumerKey(
+        id=_random_id(12),
+        consumer_key=f"ck_{secrets.token_hex(20)}",
+        consumer_secret=secret,
+        hash=hash_api_key(secret),
+    )
+
+
 def hash_api_key(text: str) -> bytes:
     """Give the SHA-256 of a key's text; a slow hash would add nothing to 256 random bits."""
     return hashlib.sha256(text.encode()).digest()

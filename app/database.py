@@ -25,7 +25,7 @@ Connection = AsyncConnection[DictRow]
 #: Any number will do, as long as every process uses the same one.
 _MIGRATION_LOCK = 7_305_211_806
 #: The newest revision in `ledger/migrations/versions`; `readyz` compares it with the database's.
-HEAD = "0001"
+HEAD = "0002"
 
 
 class DatabaseUnavailable(Exception):
@@ -142,8 +142,11 @@ class Database:
             yield conn
 
 
-def migrate(url: str) -> list[str]:
-    """Bring the schema up to date and give what was applied; safe to run from many processes at once."""
+def migrate(url: str, *, to: str = "head") -> list[str]:
+    """Bring the schema up to date and give what was applied; safe to run from many processes at once.
+
+    `to` stops at an earlier revision, for tests of an upgrade.
+    """
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -162,9 +165,9 @@ def migrate(url: str) -> list[str]:
             before = _revision(lock)
             with engine.connect() as conn:
                 config.attributes["connection"] = conn
-                command.upgrade(config, "head")
+                command.upgrade(config, to)
                 conn.commit()
-            revisions = ScriptDirectory.from_config(config).iterate_revisions("head", before or "base")
+            revisions = ScriptDirectory.from_config(config).iterate_revisions(to, before or "base")
             applied += reversed([revision.revision for revision in revisions])
             if lock.execute("SELECT to_regclass('procrastinate_jobs')").fetchone() == (None,):
                 # The job engine brings its own schema; it is applied whole, in one transaction.

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import api
+from app import api, front
 from app.settings import Settings
 from app.telemetry import Metrics, configure_logging
 from app.wiring import open_runtime
@@ -26,4 +26,6 @@ def create_app(settings: Settings, *, works: bool = True, url: str | None = None
             gc.freeze()
             yield
 
-    return api.build(settings, lifespan)
+    app = api.build(settings, lifespan)
+    front.attach(app)
+    return app

@@ -1,10 +1,15 @@
-"""OAuth 1.0a, one-legged, HMAC-SHA256, as WooCommerce verifies it (AUTH:286-520)."""
+"""OAuth 1.0a, one-legged, as WooCommerce verifies it (AUTH:286-520): signing for a store, verifying for its clients."""
 
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
-from urllib.parse import quote
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote, unquote
+
+Pair = tuple[str, str]
+
+_DIGESTS = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
+SIGNATURE_METHODS = frozenset(_DIGESTS)
 
 
 def _encoded(text: str) -> str:
@@ -18,9 +23,18 @@ def base_string(method: str, url: str, params: Mapping[str, str]) -> str:
     `url` is the address without a query, as the site itself would write it. Parameters are sorted by their raw name
     (AUTH:413), each `name=value` is encoded once by its parts and once as a whole; a JSON body takes no part.
     """
-    pairs = sorted((name, value) for name, value in params.items() if name != "oauth_signature")
+    return _joined(method, url, sorted((name, value) for name, value in params.items() if name != "oauth_signature"))
+
+
+def _joined(method: str, url: str, pairs: Iterable[Pair]) -> str:
     joined = "%26".join(_encoded(f"{_encoded(name)}={_encoded(value)}") for name, value in pairs)
     return f"{method.upper()}&{_encoded(url)}&{joined}"
+
+
+def _signature(text: str, consumer_secret: str, signature_method: str) -> str:
+    # The key ends in "&" because there is no token secret.
+    digest = hmac.digest(f"{consumer_secret}&".encode(), text.encode(), _DIGESTS[signature_method])
+    return base64.b64encode(digest).decode("ascii")
 
 
 def signed(
@@ -46,6 +60,34 @@ def signed(
         "oauth_timestamp": str(timestamp),
     }
     text = base_string(method, url, complete)
-    # The key ends in "&" because there is no token secret.
-    digest = hmac.new(f"{consumer_secret}&".encode(), text.encode(), hashlib.sha256).digest()
-    return {**complete, "oauth_signature": base64.b64encode(digest).decode("ascii")}
+    return {**complete, "oauth_signature": _signature(text, consumer_secret, "HMAC-SHA256")}
+
+
+def is_signed(
+    method: str,
+    url: str,
+    *,
+    as_php: Sequence[Pair],
+    as_sent: Sequence[Pair],
+    signature: str,
+    signature_method: str,
+    consumer_secret: str,
+) -> bool:
+    """Say whether a signature is right; `signature_method` is one of SIGNATURE_METHODS.
+
+    `as_php` are the parameters as PHP reads them: the last of a repeated name, and lists under the names of their
+    places, `include[0]`. WooCommerce signs those, sorted by what stands before the bracket (AUTH:413). `as_sent` are
+    all of them with their own names, which a client signs that keeps to RFC 5849 instead.
+    """
+    ways = (
+        sorted(_unsigned(as_php), key=lambda pair: pair[0].split("[", 1)[0]),
+        sorted(_unsigned(as_sent), key=lambda pair: (_encoded(pair[0]), _encoded(pair[1]))),
+    )
+    # A "+" that a client left bare in its query has been read as a space (AUTH:409).
+    given = unquote(signature.replace(" ", "+")).encode()
+    right = [_signature(_joined(method, url, pairs), consumer_secret, signature_method).encode() for pairs in ways]
+    return any(hmac.compare_digest(given, one) for one in right)
+
+
+def _unsigned(pairs: Iterable[Pair]) -> list[Pair]:
+    return [(name, value) for name, value in pairs if name != "oauth_signature"]

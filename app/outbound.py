@@ -12,7 +12,8 @@ import logging
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -198,6 +199,59 @@ class _Progress:
             self.may_have_left = True
 
 
+@contextmanager
+def _sorting(progress: _Progress) -> Iterator[None]:
+    """Turn whatever a request fails with into NotSent or MaybeSent."""
+    try:
+        yield
+    except NotSent as error:
+        if progress.may_have_left:
+            raise MaybeSent("internal", str(error)) from error
+        raise
+    except MaybeSent:
+        raise
+    except TimeoutError as error:
+        if progress.may_have_left:
+            raise MaybeSent("timeout", "The store's answer took too long.") from error
+        raise NotSent("connect", "The store could not be reached in time.") from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise NotSent("url", "The store's address is not a valid http or https address.") from error
+    except Exception as error:
+        # Whatever a library throws besides, the one question that matters has an answer.
+        if progress.may_have_left:
+            raise MaybeSent("internal", f"The request failed midway ({type(error).__name__}).") from error
+        raise NotSent("internal", f"The request could not be sent ({type(error).__name__}).") from error
+
+
+class Streaming:
+    """An answer whose headers are there and whose body is still coming."""
+
+    def __init__(self, response: httpx.Response, progress: _Progress, *, until: float, limit_bytes: int) -> None:
+        self.status = response.status_code
+        #: Names in lower case.
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._response = response
+        self._progress = progress
+        self._until = until
+        self._limit_bytes = limit_bytes
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as it was sent, compression included; raises MaybeSent when it breaks off or is too large."""
+        pieces = self._response.aiter_raw()
+        size = 0
+        while True:
+            # The limit is set anew for every piece: whoever takes them may do so from another task.
+            with _sorting(self._progress):
+                async with asyncio.timeout_at(self._until):
+                    piece = await anext(pieces, None)
+            if piece is None:
+                return
+            size += len(piece)
+            if size > self._limit_bytes:
+                raise MaybeSent("too_large", f"The store's answer is larger than {self._limit_bytes} bytes.")
+            yield piece
+
+
 class Line:
     """The connections to one store. Made by `Outbound.get`; safe to use from many tasks at a time."""
 
@@ -230,47 +284,74 @@ class Line:
         connection stands and before the first byte: later than that it is NotSent. Redirects are answers like others.
         """
         progress = _Progress(send_by)
-        timeouts = httpx.Timeout(
-            connect=self._connect_timeout_s,
-            read=read_timeout_s,
-            write=self._write_timeout_s,
-            pool=self._connect_timeout_s,
-        )
-        # Uncompressed, because a small answer can unpack to a huge one, and to save our processor.
-        ours = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"} | ({"Connection": "close"} if fresh else {})
         self.in_flight += 1
         try:
-            request = self._http.build_request(
-                method,
-                url,
-                headers={**ours, **headers},
-                content=content,
-                timeout=timeouts,
-                extensions={"trace": progress, "fresh": fresh},
-            )
-            # The overall limit is for a store that drips its answer byte by byte and so never times out on a read.
-            async with asyncio.timeout(2 * self._connect_timeout_s + self._write_timeout_s + 2 * read_timeout_s):
-                return await self._exchange(request, limit_bytes)
-        except NotSent as error:
-            if progress.may_have_left:
-                raise MaybeSent("internal", str(error)) from error
-            raise
-        except MaybeSent:
-            raise
-        except TimeoutError as error:
-            if progress.may_have_left:
-                raise MaybeSent("timeout", "The store's answer took too long.") from error
-            raise NotSent("connect", "The store could not be reached in time.") from error
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise NotSent("url", "The store's address is not a valid http or https address.") from error
-        except Exception as error:
-            # Whatever a library throws besides, the one question that matters has an answer.
-            if progress.may_have_left:
-                raise MaybeSent("internal", f"The request failed midway ({type(error).__name__}).") from error
-            raise NotSent("internal", f"The request could not be sent ({type(error).__name__}).") from error
+            with _sorting(progress):
+                request = self._request(
+                    method, url, headers, content, progress, read_timeout_s=read_timeout_s, fresh=fresh
+                )
+                async with asyncio.timeout(self._overall_s(read_timeout_s)):
+                    return await self._exchange(request, limit_bytes)
         finally:
             self.in_flight -= 1
             self.used_at = time.monotonic()
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, url: str, *, headers: Mapping[str, str], read_timeout_s: float, limit_bytes: int
+    ) -> AsyncIterator["Streaming"]:
+        """Send one request, once, and give its answer as soon as the headers are there; errors as of `request`.
+
+        The overall time limit holds for the body as well, however slowly it is taken.
+        """
+        progress = _Progress(None)
+        until = asyncio.get_running_loop().time() + self._overall_s(read_timeout_s)
+        self.in_flight += 1
+        try:
+            with _sorting(progress):
+                request = self._request(
+                    method, url, headers, None, progress, read_timeout_s=read_timeout_s, fresh=False
+                )
+                async with asyncio.timeout_at(until):
+                    response = await self._http.send(request, stream=True)
+            try:
+                yield Streaming(response, progress, until=until, limit_bytes=limit_bytes)
+            finally:
+                await response.aclose()
+        finally:
+            self.in_flight -= 1
+            self.used_at = time.monotonic()
+
+    def _overall_s(self, read_timeout_s: float) -> float:
+        """Limit a whole exchange, for a store that drips its answer byte by byte and so never times out on a read."""
+        return 2 * self._connect_timeout_s + self._write_timeout_s + 2 * read_timeout_s
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        progress: "_Progress",
+        *,
+        read_timeout_s: float,
+        fresh: bool,
+    ) -> httpx.Request:
+        # Uncompressed, because a small answer can unpack to a huge one, and to save our processor.
+        ours = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"} | ({"Connection": "close"} if fresh else {})
+        return self._http.build_request(
+            method,
+            url,
+            headers={**ours, **headers},
+            content=content,
+            timeout=httpx.Timeout(
+                connect=self._connect_timeout_s,
+                read=read_timeout_s,
+                write=self._write_timeout_s,
+                pool=self._connect_timeout_s,
+            ),
+            extensions={"trace": progress, "fresh": fresh},
+        )
 
     async def _exchange(self, request: httpx.Request, limit_bytes: int) -> Answer:
         response = await self._http.send(request, stream=True)

@@ -27,6 +27,21 @@ class Settings(BaseSettings):
         "production", description="`demo` makes its own sealing key under `var`; production refuses to start without."
     )
 
+    public_url: str | None = Field(
+        None,
+        description="Address under which clients reach the gateway, if a proxy changes it: OAuth 1.0a signs it, and "
+        "links in answers begin with it.",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file with the certificate chain, to serve HTTPS itself."
+    )
+    tls_key: Path | None = Field(None, description="PEM file with the certificate's key.")
+    front_basic_over_http: bool = Field(
+        False,
+        description="Accept consumer key and secret over plain HTTP at the front for WooCommerce's clients, for a "
+        "proxy that ends TLS and does not say so; WooCommerce itself never does.",
+    )
+
     # Secrets
     sealing_keys: SecretStr | None = Field(
         None,

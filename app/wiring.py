@@ -15,15 +15,15 @@ from ulid import ULID
 from app import jobs
 from app.crypto import Sealer, new_sealing_key
 from app.database import OUTAGES, Database, database_url
-from app.domain.refund import StorePolicy
+from app.domain.refund import StoreApi, StorePolicy
 from app.flows.execute import Executions
 from app.flows.runtime import Runtime
 from app.ledger import executors, tenants
 from app.outbound import Outbound
 from app.settings import Settings
 from app.stores.connection import StoreConnection, StoreLimits
-from app.stores.port import Store
-from app.stores.woo_v3 import WooV3Store
+from app.stores.detect import Adapter, build, detect_api
+from app.stores.port import Store, StoreError
 from app.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ class Stores:
         self._outbound = outbound
         self._sealer = seal
         self._meters = meters
-        self._open: dict[str, tuple[float, int, WooV3Store, StorePolicy]] = {}
+        self._open: dict[str, tuple[float, int, Adapter, StorePolicy]] = {}
 
     async def open(self, store_id: str) -> tuple[Store, StorePolicy]:
         """Give a store's adapter and policy; raises LookupError when it is unknown or disabled."""
@@ -87,13 +87,31 @@ class Stores:
         if row is None or row.disabled_at is not None:
             self._open.pop(store_id, None)
             raise LookupError(store_id)
-        adapter = known[2] if known is not None and known[1] == row.version else self._build(row)
-        self._open[store_id] = (time.monotonic(), row.version, adapter, row.policy)
+        if known is not None and known[1] == row.version:
+            adapter, version = known[2], row.version
+        else:
+            api = row.api if row.api != "auto" else await self._find_out(row)
+            adapter = self._build(row, api or "v3")
+            # A store that could not be asked yet is taken for a v3 store, and asked again next time.
+            version = row.version if api is not None else -1
+        self._open[store_id] = (time.monotonic(), version, adapter, row.policy)
         return adapter, row.policy
 
-    def _build(self, row: tenants.StoreRow) -> WooV3Store:
+    async def _find_out(self, row: tenants.StoreRow) -> StoreApi | None:
+        """Ask a store that was added with `auto` which API it has, and keep the answer."""
+        limits = StoreLimits.of(self._settings)
+        try:
+            found = await detect_api(self._connection(row), self._outbound, limits)
+        except StoreError:
+            return None
+        if found is not None:
+            async with self._database.committing() as conn:
+                await tenants.settle_api(conn, row.id, found)
+        return found
+
+    def _connection(self, row: tenants.StoreRow) -> StoreConnection:
         credentials = json.loads(self._sealer.open(row.credentials, aad=row.id))
-        connection = StoreConnection(
+        return StoreConnection(
             store_id=row.id,
             url=row.url,
             auth=row.auth,
@@ -101,14 +119,21 @@ class Stores:
             consumer_secret=credentials["consumer_secret"],
             ca_file=None if row.ca_file is None else Path(row.ca_file),
         )
-        adapter: WooV3Store
+
+    def _build(self, row: tenants.StoreRow, api: StoreApi) -> Adapter:
+        adapter: Adapter
 
         def observe(_store_id: str, call: str, outcome: str, seconds: float) -> None:
             self._meters.store_called(call=call, outcome=outcome, duration_s=seconds)
             self._meters.breaker_changed(store=row.name, state=adapter.breaker_state)
 
-        adapter = WooV3Store(
-            connection, self._outbound, limits=StoreLimits.of(self._settings), policy=row.policy, observe=observe
+        adapter = build(
+            api,
+            self._connection(row),
+            self._outbound,
+            limits=StoreLimits.of(self._settings),
+            policy=row.policy,
+            observe=observe,
         )
         return adapter
 
@@ -162,6 +187,7 @@ async def open_runtime(
             jobs=jobs.ProcrastinateJobs(job_app),
             meters=meters,
             executions=Executions(),
+            sealer=seal,
             executor_id=f"ex_{ULID()}",
             clock=utc_now,
         )

@@ -24,9 +24,10 @@ import httpx
 import psycopg
 from psycopg.rows import dict_row
 
-from app.crypto import new_api_key, new_sealing_key
+from app.crypto import new_api_key, new_consumer_key, new_sealing_key
 from app.database import Database, migrate, start_embedded, stop_embedded
 from app.ledger import tenants
+from app.oauth1 import signed
 from app.settings import Settings
 from app.wiring import seal_credentials, sealer
 from tests.chaos_gateway import STEPS
@@ -55,6 +56,8 @@ READ_FAULTS = {"rate_limited": 0.01, "bad_gateway": 0.01, "lost_answer": 0.01, "
 
 #: Outcomes in review and what must be true of the store for each, so that no evidence could have settled it.
 REVIEWS = {
+    "row_without_proof",
+    "payment_note_after_refusal",
     "provider_did_not_answer",
     "row_without_payment",
     "payment_without_row",
@@ -72,6 +75,8 @@ class Plan:
     kills: int = 20
     clients: int = 16
     seed: int = 1
+    api: str = "v3"  #: which of WooCommerce's APIs the gateway speaks to the store in
+    door: str = "v1"  #: v1: the normalized API; front: as a WooCommerce client that has no idempotency keys
 
 
 @dataclass(slots=True)
@@ -168,7 +173,7 @@ class World:
                 tenant_id=tenant_id,
                 name="shop",
                 url=f"http://127.0.0.1:{self.sandbox_port}",
-                api="v3",
+                api="legacy" if self.plan.api == "legacy" else "v3",
                 auth="oauth1",
                 credentials=credentials,
                 ca_file=None,
@@ -176,6 +181,18 @@ class World:
             scopes = ["refunds:read", "refunds:write", "orders:read"]
             await tenants.add_key(
                 conn, id=key.id, tenant_id=tenant_id, name="chaos", secret_hash=key.hash, scopes=scopes, store_ids=None
+            )
+            compat = self.compat = new_consumer_key()
+            await tenants.add_key(
+                conn,
+                id=compat.id,
+                tenant_id=tenant_id,
+                name="chaos, by the front",
+                secret_hash=compat.hash,
+                scopes=scopes,
+                consumer_key=compat.consumer_key,
+                consumer_secret=sealer(settings).seal(compat.consumer_secret.encode(), aad=compat.id),
+                front=tenants.FrontOptions(wait_s=4),
             )
         await database.close()
 
@@ -266,6 +283,60 @@ def bodies(order: dict[str, Any], count: int, pick: random.Random) -> list[dict[
     return made
 
 
+def in_woocommerces_words(body: dict[str, Any], reason: str) -> dict[str, Any]:
+    """Say a refund as a WooCommerce client would."""
+    said: dict[str, Any] = {"reason": reason, "api_restock": False}
+    if body.get("payment") == "manual":
+        said["api_refund"] = False
+    if "items" in body:
+        (item,) = body["items"]
+        line: dict[str, Any] = {"id": int(item["line_item_id"])}
+        if "quantity" in item:
+            return said | {"compute_totals": True, "line_items": [line | {"quantity": 1}]}
+        return said | {"line_items": [line | {"refund_total": item["amount"]}]}
+    return said | {"amount": body.get("amount", "0.50")}
+
+
+async def ask_at_the_front(world: World, client: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    """Post a refund as WooCommerce's clients do, and again until somebody says what became of it."""
+    reason = f"CM-{uuid4().hex}"
+    world.report.asked += 1
+    give_up_at = time.monotonic() + 12
+    while True:
+        port = world.random.choice(world.ports)
+        url = f"http://127.0.0.1:{port}/stores/shop/wp-json/wc/v3/orders/{body['order_id']}/refunds"
+        query = signed(
+            "POST",
+            url,
+            {},
+            consumer_key=world.compat.consumer_key,
+            consumer_secret=world.compat.consumer_secret,
+            nonce=uuid4().hex,
+            timestamp=int(time.time()),
+        )
+        try:
+            answer = await client.post(url, params=query, json=in_woocommerces_words(body, reason))
+        except httpx.TransportError:
+            await asyncio.sleep(0.2)
+            continue
+        said = answer.json()
+        code = said.get("code")
+        if answer.status_code == 201:
+            world.report.accepted += 1
+            return
+        if answer.status_code in (409, 429, 503, 504) and time.monotonic() < give_up_at:
+            await asyncio.sleep(0.3)
+            continue
+        if answer.status_code >= 500 and answer.status_code not in (503, 504):
+            world.report.faults.append(f"{answer.status_code} for {body}: {answer.text[:300]}")
+            return
+        if "refund-gateway-refund" in answer.headers:
+            world.report.accepted += 1
+        else:
+            world.report.refused[str(code)] += 1
+        return
+
+
 async def ask(world: World, client: httpx.AsyncClient, body: dict[str, Any]) -> None:
     """Post a refund until there is an answer that means something, as an ERP would: same reference, same key."""
     reference = f"CM-{uuid4().hex}"
@@ -328,8 +399,9 @@ async def run(plan: Plan, folder: Path) -> Report:
                 queue.put_nowait(body)
 
             async def one_client() -> None:
+                asking = ask_at_the_front if plan.door == "front" else ask
                 while not queue.empty():
-                    await ask(world, client, queue.get_nowait())
+                    await asking(world, client, queue.get_nowait())
 
             upkeep = [asyncio.create_task(world.keep_alive()), asyncio.create_task(world.kill_at_random())]
             async with asyncio.timeout(60 + plan.orders * plan.refunds_per_order):
@@ -394,6 +466,11 @@ async def judge(world: World, client: httpx.AsyncClient) -> None:
     report.payouts = len(payouts)
     if len(records) < report.accepted:
         report.faults.append(f"{report.accepted} accepted, {len(records)} in the ledger")
+    if world.plan.door == "front":
+        for reason, times in Counter(record["reason"] for record in records).items():
+            if times > 1:
+                report.faults.append(f"the request {reason} became {times} refunds")
+    records = [record for record in records if record["origin"] == "api"]
     paid: dict[str, list[Decimal]] = {}
     for payout in payouts:
         marker = payout["reason"].rsplit("[", 1)[-1].rstrip("]")
@@ -455,6 +532,8 @@ def main() -> None:
     for name, value in (("orders", 60), ("refunds-per-order", 6), ("gateways", 3), ("kills", 20), ("clients", 16)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--api", choices=("v3", "legacy"), default="v3")
+    parser.add_argument("--door", choices=("v1", "front"), default="v1")
     plan = Plan(**vars(parser.parse_args()))
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         report = asyncio.run(run(plan, Path(folder)))

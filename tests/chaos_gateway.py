@@ -9,22 +9,35 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import uvicorn
 
-from app import api
+from app import api, front
 from app.database import Connection
-from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
-from app.domain.refund import GatewayCapability, RefundPlan, StorePolicy
+from app.domain.order import OrderNote, OrderSnapshot
+from app.domain.refund import GatewayCapability, RefundPlan, StoreApi, StorePolicy
+from app.domain.refund_query import RefundQuery
 from app.flows.execute import Executions
 from app.flows.runtime import Jobs, Meters, Runtime, StoreBook
 from app.settings import Settings
-from app.stores.port import HealthReport, Priority, Store, StoreAnswer
+from app.stores.port import (
+    Deletion,
+    Features,
+    HealthReport,
+    ListedRefund,
+    Priority,
+    RawAnswer,
+    RefundPage,
+    Store,
+    StoreAnswer,
+    Streamed,
+    Update,
+)
 from app.telemetry import Metrics, configure_logging
 from app.wiring import open_runtime
 
@@ -100,8 +113,30 @@ class TrappedStore:
         self._trap.pass_by("answered")
         return answer
 
-    async def read_refund(self, order_id: str, store_refund_id: str) -> StoreRefund | None:
-        return await self._store.read_refund(order_id, store_refund_id)
+    @property
+    def api(self) -> StoreApi:
+        return self._store.api
+
+    async def read_refund(self, order_id: str, store_refund_id: str, *, dp: int | None = None) -> ListedRefund | None:
+        return await self._store.read_refund(order_id, store_refund_id, dp=dp)
+
+    async def list_refunds(self, query: RefundQuery, *, order_id: str | None = None) -> RefundPage:
+        return await self._store.list_refunds(query, order_id=order_id)
+
+    async def delete_refund(self, order_id: str, store_refund_id: str) -> Deletion:
+        return await self._store.delete_refund(order_id, store_refund_id)
+
+    async def update_refund(self, order_id: str, store_refund_id: str, *, reason: str) -> Update:
+        return await self._store.update_refund(order_id, store_refund_id, reason=reason)
+
+    async def features(self) -> Features:
+        return await self._store.features()
+
+    async def read_raw(self, path: str, query: Sequence[tuple[str, str]]) -> RawAnswer:
+        return await self._store.read_raw(path, query)
+
+    def stream(self, path: str, query: Sequence[tuple[str, str]]) -> AbstractAsyncContextManager[Streamed]:
+        return self._store.stream(path, query)
 
     async def read_notes(self, order_id: str, *, priority: Priority = "background") -> tuple[OrderNote, ...]:
         notes = await self._store.read_notes(order_id, priority=priority)
@@ -191,8 +226,10 @@ def main(port: int, step: str | None, nth: int) -> None:
             app.state.runtime = runtime
             yield
 
+    app = api.build(settings, lifespan)
+    front.attach(app)
     uvicorn.run(
-        api.build(settings, lifespan),
+        app,
         host="127.0.0.1",
         port=port,
         loop="uvloop",

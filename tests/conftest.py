@@ -166,7 +166,9 @@ class Shop:
     caller: Caller
 
 
-async def add_shop(rt: Runtime, url: str, *, policy: StorePolicy | None = None, name: str = "demo") -> Shop:
+async def add_shop(
+    rt: Runtime, url: str, *, policy: StorePolicy | None = None, name: str = "demo", api: tenants.StoreApi = "v3"
+) -> Shop:
     """Add a tenant with a store at `url` that speaks OAuth 1.0a, as over plain HTTP it has to."""
     seal = sealer(rt.settings)
     tenant_id, store_id = tenants.new_tenant_id(), tenants.new_store_id()
@@ -179,7 +181,7 @@ async def add_shop(rt: Runtime, url: str, *, policy: StorePolicy | None = None, 
             tenant_id=tenant_id,
             name=name,
             url=url,
-            api="v3",
+            api=api,
             auth="oauth1",
             credentials=credentials,
             ca_file=None,

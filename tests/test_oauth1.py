@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.stores.oauth1 import base_string, signed
+from app.oauth1 import base_string, signed
 
-RECORDINGS = Path(__file__).parents[1] / "recordings"
+RECORDINGS = Path(__file__).parent / "recordings"
 URL = "http://127.0.0.1:8088/wp-json/wc/v3/orders"
 
 

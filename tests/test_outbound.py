@@ -447,3 +447,70 @@ async def test_a_request_that_is_late_when_its_connection_stands_is_not_sent() -
         assert late.value.reason == "late"
         assert server.asked == []
     await out.aclose()
+
+
+async def test_a_stream_gives_its_headers_before_its_body() -> None:
+    more = asyncio.Event()
+
+    async def slowly(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        whole = http(200, b"first second")
+        writer.write(whole[:-7])
+        await writer.drain()
+        await more.wait()
+        writer.write(whole[-7:])
+
+    out = outbound()
+    async with raw_server(slowly) as server:
+        line = out.get("s")
+        async with line.stream("GET", server.url, headers={}, read_timeout_s=2.0, limit_bytes=100) as answer:
+            assert (answer.status, answer.headers["content-length"], line.in_flight) == (200, "12", 1)
+            pieces = answer.chunks()
+            assert await anext(pieces) == b"first"
+            more.set()
+            assert await anext(pieces) == b" second"
+            assert await anext(pieces, None) is None
+        assert line.in_flight == 0
+        await out.aclose()
+
+
+async def streamed(out: Outbound, url: str, *, read_timeout_s: float = 1.0, limit_bytes: int = 100) -> bytes:
+    async with out.get("s").stream(
+        "GET", url, headers={}, read_timeout_s=read_timeout_s, limit_bytes=limit_bytes
+    ) as answer:
+        return b"".join([piece async for piece in answer.chunks()])
+
+
+async def test_a_stream_is_held_to_its_size_and_its_time() -> None:
+    async def drips(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        for _ in range(1000):
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    out = outbound(connect_timeout_s=0.05, write_timeout_s=0.05)
+    async with raw_server(drips) as server:
+        for limit_bytes, reason in ((5, "too_large"), (5000, "timeout")):
+            with pytest.raises(MaybeSent) as caught:
+                await streamed(out, server.url, read_timeout_s=0.1, limit_bytes=limit_bytes)
+            assert caught.value.reason == reason
+        await out.aclose()
+
+
+@pytest.mark.parametrize(("behave", "reason"), [(closes, "protocol"), (resets, "read"), (truncates, "protocol")])
+async def test_a_stream_that_breaks_may_have_been_sent(behave: Respond, reason: str) -> None:
+    out = outbound()
+    async with raw_server(behave) as server:
+        with pytest.raises(MaybeSent) as caught:
+            await streamed(out, server.url)
+        assert caught.value.reason == reason
+        await out.aclose()
+
+
+async def test_a_stream_that_nobody_takes_was_not_sent() -> None:
+    out = outbound()
+    async with raw_server(answering(http(200))) as server:
+        url = server.url
+    with pytest.raises(NotSent):
+        await streamed(out, url)
+    await out.aclose()

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from app import __version__
-from app.api import operations, pages, refunds, specification, stores
+from app.api import operations, pages, refund_changes, refunds, specification, store_refunds, stores
 from app.api.auth import KeyRing, RateLimit
 from app.api.errors import install_handlers
 from app.api.middleware import Frame
@@ -36,8 +36,8 @@ def build(settings: Settings, lifespan: Lifespan | None = None, *, body_within_s
     app.state.keys = KeyRing()
     app.state.rate_limit = RateLimit(settings.rate_limit)
     install_handlers(app)
-    for router in (refunds.router, stores.router, operations.router, pages.router):
-        app.include_router(router)
+    for part in (refunds, refund_changes, stores, store_refunds, operations, pages):
+        app.include_router(part.router)
     described: dict[str, Any] = {}
 
     def describe() -> dict[str, Any]:

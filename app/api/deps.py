@@ -1,16 +1,13 @@
-"""What routes need from a request beside its body: the runtime, ids in paths, preferences, cursors."""
+"""What routes need from a request beside its body and query: the runtime, ids in paths, preferences."""
 
-import base64
-import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, TypeVar
-from urllib.parse import urlencode
+from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path, Request, Response
+from fastapi import Depends, Header, Path, Request
 
-from app.api.problems import InputFault, Problem, invalid_request
+from app.api.problems import Problem
 from app.api.values import ID_PATTERN, REFUND_ID_PATTERN, STORE_PATTERN, VISIBLE_PATTERN
 from app.flows.runtime import Runtime
 from app.settings import Settings
@@ -18,7 +15,6 @@ from app.settings import Settings
 _REFUND_ID = re.compile(REFUND_ID_PATTERN)
 _STORE = re.compile(STORE_PATTERN)
 _ID = re.compile(ID_PATTERN)
-_EVENT_CURSOR = re.compile(r"^[1-9][0-9]{0,17}$")
 _WAIT = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
@@ -124,59 +120,3 @@ def preference(request: Request, settings: Settings) -> Preference:
             wait_s = min(float(value), settings.max_wait_s)
             applied.append(f"wait={wait_s:.0f}")
     return Preference(wait_s=wait_s, at_once=at_once, applied=", ".join(applied) or None)
-
-
-def cursor_of(last_id: str) -> str:
-    """Make the opaque cursor that stands for everything behind `last_id`."""
-    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
-
-
-def refund_cursor(after: str | None) -> str | None:
-    """Read a cursor over refunds; raises `invalid_request` for junk."""
-    return None if after is None else _read_cursor(after, _REFUND_ID)
-
-
-def event_cursor(after: str | None) -> int | None:
-    """Read a cursor over events; raises `invalid_request` for junk."""
-    return None if after is None else int(_read_cursor(after, _EVENT_CURSOR))
-
-
-def _read_cursor(after: str, pattern: re.Pattern[str]) -> str:
-    try:
-        last_id = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        last_id = ""
-    if pattern.fullmatch(last_id) is None or cursor_of(last_id) != after:
-        fault = InputFault(
-            code="malformed_value",
-            pointer="/after",
-            place="query",
-            message="This is no cursor of this list; take next_cursor from the page before.",
-        )
-        raise invalid_request([fault])
-    return last_id
-
-
-class HasId(Protocol):
-    """An entry of a list, in the list's order."""
-
-    @property
-    def id(self) -> str | int:
-        """Name the entry."""
-        ...
-
-
-Entry = TypeVar("Entry", bound=HasId)
-
-
-def cut_page(
-    request: Request, response: Response, entries: Sequence[Entry], limit: int
-) -> tuple[Sequence[Entry], str | None]:
-    """Give a page and the cursor of the next one, from up to `limit + 1` entries; sets the Link header."""
-    if len(entries) <= limit:
-        return entries, None
-    shown = entries[:limit]
-    cursor = cursor_of(str(shown[-1].id))
-    params = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
-    response.headers["Link"] = f'<{request.url.path}?{urlencode([*params, ("after", cursor)])}>; rel="next"'
-    return shown, cursor

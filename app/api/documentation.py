@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.api.auth import Scope
-from app.api.problem_table import FAILURE_CODES, PROBLEMS, ProblemCode
+from app.api.problem_codes import FAILURE_CODES, ProblemCode
+from app.api.problem_table import PROBLEMS
 from app.api.problems import PROBLEM_JSON
 
 #: Where a route's documentation names the scope that a key needs; `KeyedRoute` asks for it.
@@ -22,6 +23,16 @@ OF_BODIES: tuple[ProblemCode, ...] = ("invalid_request", "body_too_large", "body
 OF_DECISIONS: tuple[ProblemCode, ...] = tuple(sorted(FAILURE_CODES))
 #: Any route that reads a store.
 OF_STORES: tuple[ProblemCode, ...] = ("store_not_found", "store_unavailable", "store_misconfigured")
+#: Any route that deletes a row in a store.
+OF_DELETIONS: tuple[ProblemCode, ...] = (
+    *OF_INPUT,
+    *OF_STORES,
+    "order_not_found",
+    "store_refund_not_found",
+    "no_store_refund",
+    "paid_by_gateway",
+    "wrong_state",
+)
 
 _OF_ANY_ANSWER = ("X-Request-Id",)
 _OF_KEYED_ANSWERS = ("X-Request-Id", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
@@ -34,11 +45,14 @@ def documented(
     answers: Mapping[int, Mapping[str, Any]],
     parameters: Iterable[Mapping[str, Any]] = (),
     failures: Iterable[ProblemCode] = (),
+    also_taken: str | None = None,
+    body: str | None = None,
 ) -> dict[str, Any]:
     """Give a route's keyword arguments for its documentation; `answers` holds the good ones by status.
 
     `parameters` are those that the route reads by itself. `failures` are codes that also come with 422, whatever their
-    own status, as the reason why a refund failed.
+    own status, as the reason why a refund failed. `also_taken` is another media type in which the model `body` is
+    read.
     """
     codes: set[ProblemCode] = {*problems, *_OF_ALL, *(() if scope is None else _OF_KEYS)}
     headers = _OF_ANY_ANSWER if scope is None else _OF_KEYED_ANSWERS
@@ -57,6 +71,8 @@ def documented(
         extra = {"security": [{"ApiKey": []}, {"KeyIdAndSecret": []}], SCOPE_MEMBER: scope}
     if parameters:
         extra["parameters"] = [dict(parameter) for parameter in parameters]
+    if also_taken is not None:
+        extra["requestBody"] = {"content": {also_taken: {"schema": {"$ref": f"#/components/schemas/{body}"}}}}
     return {"responses": responses, "openapi_extra": extra}
 
 

@@ -10,7 +10,8 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from app.api.faults import faults_of
-from app.api.problem_table import FAILURE_CODES, PROBLEMS, ProblemCode
+from app.api.problem_codes import FAILURE_CODES, ProblemCode
+from app.api.problem_table import PROBLEMS
 from app.api.problems import PROBLEM_JSON, InputFault, Problem, invalid_request
 from app.api.trace import trace_of
 from app.api.views import RefundView, refund_view
@@ -21,14 +22,17 @@ from app.flows.results import (
     Accepted,
     AmbiguousOrderNumber,
     KeyReused,
+    NoStoreRefund,
     OrderBlocked,
     OrderChanged,
+    PaidByGateway,
     QuoteRefused,
     ReferenceConflict,
     RefundNotFound,
     RequestInProgress,
     StoreFailed,
     StoreNotFound,
+    StoreRefundNotFound,
     WrongState,
 )
 from app.ledger.records import RefundRecord
@@ -47,7 +51,13 @@ No = (
     | OrderChanged
     | RefundNotFound
     | WrongState
+    | StoreRefundNotFound
+    | PaidByGateway
+    | NoStoreRefund
 )
+
+#: Codes of `StoreFailed` that asking again does not change.
+_LASTING_FAILURES = frozenset({"order_not_found", "store_misconfigured", "list_too_long", "list_unsupported"})
 
 _RETRY_IN_PROGRESS_S = 2
 _RETRY_BLOCKED_ORDER_S = 5
@@ -102,14 +112,38 @@ def problem_of(no: No) -> Problem:
         case RefundNotFound():
             return Problem("refund_not_found", f"There is no refund {no.refund_id}.", refund_id=no.refund_id)
         case WrongState():
+            return _wrong_state(no)
+        case StoreRefundNotFound():
             return Problem(
-                "wrong_state",
-                f"The refund is {no.record.status}; this needs {' or '.join(no.allowed)}.",
+                "store_refund_not_found",
+                f"The store shows no refund {no.store_refund_id} under this order.",
+                store_refund_id=no.store_refund_id,
+            )
+        case PaidByGateway():
+            return Problem(
+                "paid_by_gateway",
+                f"The payment gateway {'has' if no.certain else 'may have'} paid this refund. Deleting its row in the "
+                "store brings no money back; if it has to go all the same, send force=true. Nothing was deleted.",
+                store_refund_id=no.store_refund_id,
+                refund_id=no.refund_id,
+            )
+        case NoStoreRefund():
+            return Problem(
+                "no_store_refund",
+                "The store has no row of this refund that could be deleted.",
                 refund=refund_view(no.record),
-                allowed=list(no.allowed),
+                refund_id=no.record.id,
             )
         case _:
             assert_never(no)
+
+
+def _wrong_state(no: WrongState) -> Problem:
+    status = no.record.status
+    detail = f"The refund is {status}; this needs {' or '.join(no.allowed)}."
+    if status in no.allowed:
+        detail = f"The refund is {status}, and just being worked on."
+    return Problem("wrong_state", detail, refund=refund_view(no.record), allowed=list(no.allowed))
 
 
 def _refused(refusal: Refusal) -> Problem:
@@ -128,10 +162,8 @@ def _harmless(facts: Any) -> dict[str, Any]:
 
 
 def _store_failed(no: StoreFailed) -> Problem:
-    if no.code == "order_not_found":
-        return Problem("order_not_found", no.message)
-    if no.code == "store_misconfigured":
-        return Problem("store_misconfigured", no.message)
+    if no.code in _LASTING_FAILURES:
+        return Problem(cast("ProblemCode", no.code), no.message)
     retry_s = _RETRY_STORE_S if no.retry_after_s is None else max(1, math.ceil(no.retry_after_s))
     return Problem("store_unavailable", no.message, headers=_retry_after(retry_s), retry_after_s=retry_s)
 
@@ -221,11 +253,18 @@ async def _on_http(request: Request, error: Exception) -> Response:
         case 404:
             return _answer(request, Problem("not_found"))
         case 405:
-            return _answer(request, Problem("method_not_allowed", headers=error.headers))
+            return _answer(request, Problem("method_not_allowed", headers={"Allow": _allowed(request, error)}))
         case status:
             fault = InputFault(code="invalid_json", pointer="", message="The request could not be read.")
             problem = invalid_request([fault]) if status < 500 else Problem("internal_error")
             return _answer(request, problem)
+
+
+def _allowed(request: Request, error: HTTPException) -> str:
+    """Name the methods of a resource; the framework names those of the first route alone that has its path."""
+    path = getattr(request.scope.get("route"), "path", "")
+    known: dict[str, Any] = request.app.openapi()["paths"].get(path, {})
+    return ", ".join(sorted(method.upper() for method in known)) or (error.headers or {}).get("Allow", "GET")
 
 
 async def _on_outage(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
-from app.api.problem_table import InputCode
+from app.api.problem_codes import InputCode
 from app.api.problems import InputFault
 from app.api.reading import Unreadable, pointer_token
 
@@ -23,7 +23,17 @@ _WRONG_TYPES: Mapping[str, str] = {
     "model_type": "This is an object.",
     "model_attributes_type": "This is an object.",
 }
-_CUSTOM: frozenset[InputCode] = frozenset({"malformed_amount", "amount_not_text", "malformed_value", "wrong_type"})
+_CUSTOM: frozenset[InputCode] = frozenset(
+    {
+        "malformed_amount",
+        "amount_not_text",
+        "malformed_value",
+        "wrong_type",
+        "missing_field",
+        "duplicate_key",
+        "out_of_range",
+    }
+)
 
 
 def faults_of(error: RequestValidationError, model: type[BaseModel] | None = None) -> list[InputFault]:
@@ -85,7 +95,8 @@ def _explain(
             return "too_long", f"At most {limit} characters are allowed here.", {"limit": limit}
         case "too_long":
             limit = context["max_length"]
-            return "too_long", f"At most {limit} entries are allowed here.", {"limit": limit}
+            unit = context.get("unit", "entries")
+            return "too_long", f"At most {limit} {unit} are allowed here.", {"limit": limit}
         case "greater_than_equal" | "less_than_equal":
             bound = context.get("ge", context.get("le"))
             word, name = ("least", "minimum") if "ge" in context else ("most", "maximum")

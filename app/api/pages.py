@@ -8,7 +8,8 @@ from fastapi.responses import HTMLResponse
 from pydantic_core import to_json
 
 from app.api import documentation as docs
-from app.api.problem_table import INPUT_FAULTS, PROBLEMS, ProblemCode
+from app.api.problem_codes import ProblemCode
+from app.api.problem_table import INPUT_FAULTS, PROBLEMS
 from app.api.problems import PROBLEM_JSON, Problem
 
 router = APIRouter(prefix="/problems", tags=["Problems"])

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from app.api.problem_table import PROBLEMS, InputCode, ProblemCode
+from app.api.problem_codes import InputCode, ProblemCode
+from app.api.problem_table import PROBLEMS
 
 PROBLEM_JSON = "application/problem+json"
 

@@ -6,7 +6,7 @@ Python's parser lets duplicate keys, NaN and lone surrogates through; with money
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,8 @@ class _NotJson(ValueError):
     """A constant that Python reads and JSON does not have."""
 
 
-def read_json(raw: bytes) -> Any:
-    """Parse a body; gives Unreadable instead of raising."""
+def read_json(raw: bytes, *, parse_float: Callable[[str], Any] | None = None) -> Any:
+    """Parse a body; gives Unreadable instead of raising. `parse_float` reads fractions in place of `float`."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -56,7 +56,7 @@ def read_json(raw: bytes) -> Any:
         return _Repeated(pairs)
 
     try:
-        value = json.loads(text, object_pairs_hook=paired, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=paired, parse_constant=_refuse_constant, parse_float=parse_float)
     except json.JSONDecodeError as error:
         return _not_json(f"The body is not JSON: {error.msg} at character {error.pos}.", position=error.pos)
     except _NotJson as error:

@@ -1,4 +1,4 @@
-"""Refunds: preview, carry out, read, and what people do to them."""
+"""Refunds: preview, carry out, read."""
 
 from typing import Annotated
 
@@ -6,31 +6,16 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.api import documentation as docs
 from app.api.auth import caller_of
-from app.api.deps import (
-    PREFER,
-    IdempotencyKey,
-    RefundIdInPath,
-    cut_page,
-    event_cursor,
-    preference,
-    refund_cursor,
-    runtime_of,
-)
+from app.api.deps import PREFER, IdempotencyKey, RefundIdInPath, preference, runtime_of
 from app.api.errors import answer_submission, problem_of
+from app.api.event_views import EventList, event_view
 from app.api.keyed import KeyedRoute
-from app.api.problem_table import ProblemCode
-from app.api.schemas import Page, RefundBody, RefundQuery, ResolveBody, to_command
+from app.api.paging import cut_page, event_cursor, refund_cursor
+from app.api.problem_codes import ProblemCode
+from app.api.queries import LedgerQuery, Page
+from app.api.schemas import RefundBody, to_command
 from app.api.trace import trace_of
-from app.api.views import (
-    EventList,
-    PreviewView,
-    RefundList,
-    RefundView,
-    event_view,
-    preview_view,
-    refund_view,
-)
-from app.flows import change
+from app.api.views import PreviewView, RefundList, RefundView, preview_view, refund_view
 from app.flows.preview import preview
 from app.flows.results import Accepted, Caller, Quote, RefundNotFound
 from app.flows.runtime import Runtime
@@ -137,7 +122,7 @@ async def preview_refund(request: Request, body: RefundBody) -> PreviewView:
 async def list_refunds(
     request: Request,
     response: Response,
-    query: Annotated[RefundQuery, Query()],
+    query: Annotated[LedgerQuery, Query()],
 ) -> RefundList:
     """List refunds, newest first."""
     caller = caller_of(request)
@@ -192,66 +177,3 @@ async def list_refund_events(
         )
     timeline, cursor = cut_page(request, response, found, query.limit)
     return EventList(data=[event_view(event) for event in timeline], next_cursor=cursor)
-
-
-@router.post(
-    "/{refund_id}/cancel",
-    operation_id="cancel_refund",
-    **docs.documented(
-        "refunds:write",
-        ["refund_not_found", "wrong_state"],
-        answers={200: {"description": "The refund is canceled; it will not be sent."}},
-    ),
-)
-async def cancel_refund(request: Request, refund_id: RefundIdInPath) -> RefundView:
-    """Cancel a refund that is still `pending`."""
-    outcome = await change.cancel(runtime_of(request), caller_of(request), refund_id)
-    if not isinstance(outcome, Accepted):
-        raise problem_of(outcome)
-    return refund_view(outcome.record)
-
-
-@router.post(
-    "/{refund_id}/resolve",
-    operation_id="resolve_refund",
-    **docs.documented(
-        "refunds:approve",
-        [*docs.OF_BODIES, "refund_not_found", "wrong_state"],
-        answers={200: {"description": "The refund in the state that the person found."}},
-    ),
-)
-async def resolve_refund(
-    request: Request,
-    refund_id: RefundIdInPath,
-    body: ResolveBody,
-) -> RefundView:
-    """Settle a refund that `needs_review`, after a look at the payment provider. The note stays in the timeline."""
-    caller = caller_of(request)
-    outcome = await change.resolve(
-        runtime_of(request),
-        caller,
-        refund_id,
-        outcome=body.outcome,
-        note=body.note,
-        person=body.by or caller.name,
-    )
-    if not isinstance(outcome, Accepted):
-        raise problem_of(outcome)
-    return refund_view(outcome.record)
-
-
-@router.post(
-    "/{refund_id}/recheck",
-    operation_id="recheck_refund",
-    **docs.documented(
-        "refunds:write",
-        ["refund_not_found", "wrong_state", "order_not_found", "store_unavailable", "store_misconfigured"],
-        answers={200: {"description": "The refund after the look."}},
-    ),
-)
-async def recheck_refund(request: Request, refund_id: RefundIdInPath) -> RefundView:
-    """Look at the store now, for a refund that is `uncertain` or `needs_review`."""
-    outcome = await change.recheck(runtime_of(request), caller_of(request), refund_id)
-    if not isinstance(outcome, Accepted):
-        raise problem_of(outcome)
-    return refund_view(outcome.record)

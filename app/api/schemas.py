@@ -1,17 +1,20 @@
 """What callers send, strictly: unknown fields, numbers for texts and texts for numbers are faults."""
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.api.values import (
     Amount,
     Currency,
     Label,
     LineId,
+    MetaKey,
+    MetaValue,
     OrderId,
-    QueryTime,
     QuoteId,
     RateId,
     Reference,
@@ -23,13 +26,12 @@ from app.domain.refund import (
     ItemRequest,
     LineRequest,
     LinesRequest,
-    Money,
     PaymentMode,
     RefundCommand,
     Resolution,
-    Status,
     TaxRequest,
 )
+from app.flows.amend import UNSET, Changes
 
 _LIST_LIMIT = 500
 
@@ -111,6 +113,27 @@ FeesForm = Annotated[
 ]
 
 
+class MetaBody(Body):
+    """A piece of meta data to keep with the refund in the store."""
+
+    key: MetaKey
+    value: MetaValue
+
+
+def _no_key_twice(entries: Sequence[MetaBody] | None) -> Sequence[MetaBody] | None:
+    keys = [entry.key for entry in entries or ()]
+    twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+    if twice is not None:
+        raise PydanticCustomError("duplicate_key", "The key {key} occurs more than once.", {"key": repr(twice)})
+    return entries
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[!-~]{1,40}$")], Text],
+    Field(max_length=50, description="Up to 50 pairs of text, returned as they are."),
+]
+
+
 class RefundBody(Body):
     """A refund to preview or to carry out.
 
@@ -180,9 +203,15 @@ class RefundBody(Body):
         Field(description="`gateway` moves money through the store's payment gateway; `manual` only records it."),
     ] = "gateway"
     restock: bool = False
-    metadata: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[!-~]{1,40}$")], Text] | None,
-        Field(max_length=50, description="Up to 50 pairs of text, returned as they are."),
+    metadata: Metadata | None = None
+    store_meta_data: Annotated[
+        list[MetaBody] | None,
+        Field(
+            max_length=20,
+            description="Written to the refund's own meta data in the store, for its plugins; not by the legacy API. "
+            "What is only for you belongs into `metadata`.",
+        ),
+        AfterValidator(_no_key_twice),
     ] = None
     expected_refunded_total: Annotated[
         Amount | None, Field(description="Refuse unless the store has refunded exactly this much so far.")
@@ -218,6 +247,7 @@ def to_command(body: RefundBody) -> RefundCommand:
         payment=body.payment,
         restock=body.restock,
         metadata=body.metadata or {},
+        store_meta={entry.key: entry.value for entry in body.store_meta_data or ()},
         expected_refunded_total=body.expected_refunded_total,
         quote_id=body.quote_id,
     )
@@ -256,29 +286,35 @@ class ResolveBody(Body):
     by: Annotated[Label | None, Field(description="Who looked; without it, the name of the API key.")] = None
 
 
-class Page(BaseModel):
-    """How much of a list to give, and from where on."""
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """Take the defaults out of a schema: what a request leaves out is left as it is."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+    schema["minProperties"] = 1
+    schema["examples"] = [{"reason": "Damaged in transit", "metadata": {"rma": "R-10"}}]
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: Annotated[int, Field(ge=1, le=200, description="Entries at most.")] = 50
-    after: Annotated[str | None, Field(max_length=100, description="The `next_cursor` of the page before.")] = None
+class AmendBody(Body):
+    """The words of a refund to change; what is left out stays as it is (RFC 7396)."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    reason: Annotated[Text, Field(description="Pushed to the store where its API can take a new one.")] = ""
+    reason_code: Annotated[Slug | None, Field(description="Null takes it away.")] = None
+    metadata: Annotated[Metadata, Field(description="Takes the place of all there was.")] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise PydanticCustomError("missing_field", "Name at least one of reason, reason_code and metadata.")
+        return self
 
 
-class RefundQuery(Page):
-    """Which refunds to list; filters are joined with "and"."""
-
-    store: StoreName | None = None
-    order_id: OrderId | None = None
-    status: Status | None = None
-    money: Money | None = None
-    external_reference: Reference | None = None
-    origin: Slug | None = None
-    reason_code: Slug | None = None
-    currency: Currency | None = None
-    created_from: Annotated[QueryTime | None, Field(description="Inclusive.")] = None
-    created_to: Annotated[QueryTime | None, Field(description="Exclusive.")] = None
-    settled_from: Annotated[QueryTime | None, Field(description="Inclusive.")] = None
-    settled_to: Annotated[QueryTime | None, Field(description="Exclusive.")] = None
-    amount_from: Annotated[Amount | None, Field(description="Inclusive.")] = None
-    amount_to: Annotated[Amount | None, Field(description="Inclusive.")] = None
+def to_changes(body: AmendBody) -> Changes:
+    """Say in the flow's words what is to be changed."""
+    given = body.model_fields_set
+    return Changes(
+        reason=body.reason if "reason" in given else UNSET,
+        reason_code=body.reason_code if "reason_code" in given else UNSET,
+        metadata=body.metadata if "metadata" in given else UNSET,
+    )

@@ -88,7 +88,11 @@ HEADERS: dict[str, Any] = {
         "schema": {"type": "string", "const": "true"},
     },
     "Preference-Applied": {"description": "The preferences that were honoured.", "schema": {"type": "string"}},
-    "Link": {"description": 'The next page, with rel="next"; absent on the last.', "schema": {"type": "string"}},
+    "Link": {
+        "description": "Other pages (RFC 8288): `next`, absent on the last; where pages are numbered also `prev`, "
+        "`first` and `last`.",
+        "schema": {"type": "string"},
+    },
 }
 
 

@@ -1,13 +1,24 @@
 """The texts and numbers of the wire: amounts, ids, names, times."""
 
+import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
+from app.domain.command import TAKEN_META_KEYS
 from app.domain.money import AMOUNT_PATTERN, MalformedAmount, parse_amount
 
 #: Canonical numerals only: "01234" would be the same order in the store and another one in our locks.
@@ -91,6 +102,49 @@ Reference = Annotated[str, Field(pattern=_LABEL_PATTERN, min_length=1, max_lengt
 Currency = Annotated[str, Field(pattern=r"^[A-Za-z]{3}$", description="ISO 4217.", examples=["EUR"])]
 Text = Annotated[str, Field(pattern=_TEXT_PATTERN, max_length=500)]
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+_META_VALUE_BYTES = 4_096
+_META_VALUE_DEPTH = 20
+
+
+def _free_key(key: str) -> str:
+    if key.lower() in TAKEN_META_KEYS:
+        raise PydanticCustomError("malformed_value", "WooCommerce or the gateway keeps something of its own there.")
+    return key
+
+
+def _shallow_value(value: Any) -> Any:
+    level = [value]
+    for _ in range(_META_VALUE_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (list, dict))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return value
+    raise PydanticCustomError("malformed_value", "The value is nested too deeply.")
+
+
+def _small_value(value: JsonValue) -> JsonValue:
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+    except ValueError:
+        raise PydanticCustomError("out_of_range", "A number in the value is too large.") from None
+    if size > _META_VALUE_BYTES:
+        raise PydanticCustomError("too_long", "Too long.", {"max_length": _META_VALUE_BYTES, "unit": "bytes of JSON"})
+    return value
+
+
+MetaKey = Annotated[str, Field(pattern=_LABEL_PATTERN, min_length=1, max_length=255), AfterValidator(_free_key)]
+#: Any JSON, in at most 4 KB.
+MetaValue = Annotated[
+    JsonValue,
+    BeforeValidator(_shallow_value),
+    AfterValidator(_small_value),
+    WithJsonSchema({"description": "Any JSON, up to 4 KB."}),
+]
 
 
 def whole(quantity: Decimal) -> int | float:

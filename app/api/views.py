@@ -1,6 +1,6 @@
 """What callers get back about refunds: the ledger's records in the wire's words."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,12 +13,12 @@ from app.domain.refund import (
     Money,
     PaymentMode,
     PlanLine,
+    RecordedPayment,
     RefundPlan,
     Status,
 )
 from app.flows.results import Quote
-from app.ledger.events import RefundEvent
-from app.ledger.records import RefundRecord
+from app.ledger.records import Origin, RefundRecord, Via
 
 
 class View(BaseModel):
@@ -103,7 +103,7 @@ class ObservationView(View):
     facts: dict[str, Any]
 
 
-_REFUND_EXAMPLE: dict[str, Any] = {
+REFUND_EXAMPLE: dict[str, Any] = {
     "id": "rf_01J8ZK5Q3N6T0V9W2X4Y7A8B9C",
     "object": "refund",
     "status": "succeeded",
@@ -133,6 +133,7 @@ _REFUND_EXAMPLE: dict[str, Any] = {
         "tax": "3.19",
     },
     "payment": "gateway",
+    "payment_method": "stripe",
     "restock": False,
     "reason": "Customer request",
     "reason_code": "damaged",
@@ -140,6 +141,10 @@ _REFUND_EXAMPLE: dict[str, Any] = {
     "external_reference": "CM-2026-00017",
     "metadata": {},
     "origin": "api",
+    "via": "v1",
+    "deleted_at": None,
+    "deleted_by": None,
+    "duplicate_of": None,
     "failure": None,
     "evidence": [],
     "attempts": 1,
@@ -152,7 +157,7 @@ _REFUND_EXAMPLE: dict[str, Any] = {
 class RefundView(View):
     """A refund in its present state. `money` tells the truth about the payment, whatever `status` says."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_REFUND_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [REFUND_EXAMPLE]})
 
     id: str
     object: Literal["refund"] = "refund"
@@ -169,16 +174,48 @@ class RefundView(View):
     store: str
     order: OrderRef
     amount: Annotated[AmountText | None, Field(description="Null until the refund was validated against the order.")]
-    currency: str | None
-    breakdown: Annotated[BreakdownView | None, Field(description="Null until validated against the order.")]
-    payment: PaymentMode
+    currency: Annotated[
+        str | None,
+        Field(
+            description="Null until validated against the order; of a refund that others made, until the order was "
+            "read. `amount` is then written with two digits behind the dot, or more where it is finer."
+        ),
+    ]
+    breakdown: Annotated[
+        BreakdownView | None,
+        Field(description="Null until validated against the order, and for refunds that others made."),
+    ]
+    payment: Annotated[
+        RecordedPayment,
+        Field(description="`unknown` only for refunds that others made in a store whose API does not show it."),
+    ]
+    payment_method: Annotated[
+        str | None, Field(description="The id of the order's payment gateway, once the order was read.")
+    ]
     restock: bool
     reason: str
     reason_code: str | None
     store_refund_id: str | None
     external_reference: str | None
     metadata: dict[str, str]
-    origin: str
+    origin: Annotated[
+        Origin,
+        Field(description="`api`: asked of the gateway. `store`: made by others, in the store's admin or past us."),
+    ]
+    via: Annotated[
+        Via,
+        Field(description="`v1`: this API; `front`: the one for WooCommerce's clients; `seen`: found in a store."),
+    ]
+    deleted_at: Annotated[
+        Time | None,
+        Field(description="When its row in the store was deleted, or found to be gone. No money comes back by that."),
+    ]
+    deleted_by: Annotated[
+        str | None, Field(description="Who deleted it: `key:<id>`, or `store` when that was done past the gateway.")
+    ]
+    duplicate_of: Annotated[
+        str | None, Field(description="The refund of ours that this one, seen before it was known as ours, is.")
+    ]
     failure: FailureView | None
     evidence: list[ObservationView]
     attempts: int
@@ -191,24 +228,6 @@ class RefundList(View):
     """A page of refunds, newest first."""
 
     data: list[RefundView]
-    next_cursor: Annotated[str | None, Field(description="Send it as `after` for the next page; null on the last.")]
-
-
-class EventView(View):
-    """Something that happened to a refund."""
-
-    id: str
-    object: Literal["event"] = "event"
-    type: Annotated[str, Field(examples=["refund.succeeded"])]
-    actor: Annotated[str, Field(description="`key:<id>`, `worker`, `gateway`, or a person's name behind a key.")]
-    data: dict[str, Any]
-    at: Time
-
-
-class EventList(View):
-    """A page of a refund's timeline, oldest first."""
-
-    data: list[EventView]
     next_cursor: Annotated[str | None, Field(description="Send it as `after` for the next page; null on the last.")]
 
 
@@ -236,6 +255,10 @@ class PreviewView(View):
     warnings: list[str]
 
 
+#: WooCommerce's own default, for refunds of orders that were never read.
+_DECIMALS = 2
+
+
 def refund_view(record: RefundRecord) -> RefundView:
     """Show a refund."""
     plan, failure = record.plan, record.failure
@@ -245,10 +268,11 @@ def refund_view(record: RefundRecord) -> RefundView:
         money=record.money,
         store=record.store,
         order=OrderRef(id=record.order_id, number=record.order_number),
-        amount=None if record.amount is None else plain(record.amount, record.decimals or 0),
+        amount=None if record.amount is None else plain(record.amount, decimals_of(record)),
         currency=record.currency,
         breakdown=None if plan is None else breakdown_view(plan),
         payment=record.payment,
+        payment_method=record.payment_method,
         restock=record.restock,
         reason=record.reason,
         reason_code=record.reason_code,
@@ -256,6 +280,10 @@ def refund_view(record: RefundRecord) -> RefundView:
         external_reference=record.external_reference,
         metadata=dict(record.metadata),
         origin=record.origin,
+        via=record.via,
+        deleted_at=record.deleted_at,
+        deleted_by=record.deleted_by,
+        duplicate_of=record.duplicate_of,
         failure=None
         if failure is None
         else FailureView(code=failure.code, message=failure.message, facts=dict(failure.facts)),
@@ -268,6 +296,11 @@ def refund_view(record: RefundRecord) -> RefundView:
         updated_at=record.updated_at,
         settled_at=record.settled_at,
     )
+
+
+def decimals_of(record: RefundRecord) -> int:
+    """Say how many digits a refund's amounts are written with."""
+    return _DECIMALS if record.decimals is None else record.decimals
 
 
 def breakdown_view(plan: RefundPlan) -> BreakdownView:
@@ -321,9 +354,3 @@ def preview_view(store: str, quote: Quote) -> PreviewView:
         capability=quote.capability,
         warnings=list(quote.warnings),
     )
-
-
-def event_view(event: RefundEvent) -> EventView:
-    """Show an event."""
-    data: Mapping[str, Any] = event.data
-    return EventView(id=str(event.id), type=event.type, actor=event.actor, data=dict(data), at=event.at)

@@ -147,6 +147,12 @@ def no_store(tenant: str, name: str) -> Ended:
     )
 
 
+async def caller_of(rt: Runtime, tenant: str) -> Caller:
+    """Give the caller that a person at this command line is for a tenant; ends the verb when there is no such one."""
+    async with rt.database.reading() as conn:
+        return operator(await find_tenant(conn, tenant))
+
+
 def operator(tenant: Tenant) -> Caller:
     """Give the caller that a person at this command line is: may do everything, and is named in the timeline."""
     try:

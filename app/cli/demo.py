@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from app.cli.access import load_settings, quiet_logging
 from app.cli.children import Child
-from app.cli.demo_data import STORE, TENANT, DemoFile, DemoOrder, plant
+from app.cli.demo_data import STORE, TENANT, DemoFile, DemoKeys, DemoOrder, plant
 from app.cli.ends import Ended, Exit, verb
 from app.cli.screen import note, show_facts, show_table
 from app.database import database_url, migrate
@@ -163,7 +163,7 @@ async def _run(demo: _Demo, children: list[Child]) -> None:
         url = await asyncio.to_thread(database_url, demo.settings)
         await asyncio.to_thread(migrate, url)
         async with await AsyncConnection.connect(url, autocommit=True, row_factory=dict_row) as conn:
-            key = await plant(conn, sealer(demo.settings), sandbox_url=demo.sandbox_url, file=demo.file)
+            keys = await plant(conn, sealer(demo.settings), sandbox_url=demo.sandbox_url, file=demo.file)
         sandbox = Child(
             name="sandbox store",
             arguments=["sandbox", "--port", str(demo.sandbox_port), "--database", str(demo.var / "sandbox.db")],
@@ -182,7 +182,7 @@ async def _run(demo: _Demo, children: list[Child]) -> None:
             await child.start()
         await _ready(sandbox, demo.sandbox_port, "/sandbox/orders")
         await _ready(gateway, demo.port, "/readyz")
-        await _present(demo, key, gateway)
+        await _present(demo, keys, gateway)
         await _watch(demo, sandbox, gateway)
 
 
@@ -267,8 +267,9 @@ def _ask_plainly(port: int, path: str, key: str | None, body: Any) -> tuple[int,
         connection.close()
 
 
-async def _present(demo: _Demo, key: str, gateway: Child) -> None:
+async def _present(demo: _Demo, keys: DemoKeys, gateway: Child) -> None:
     """Write `demo.json`, and show what there is and how to refund some of it."""
+    key = keys.api_key
     request = await _a_refund(demo, key)
     _, listed = await _ask(demo.sandbox_port, "/sandbox/orders")
     orders = [
@@ -282,9 +283,13 @@ async def _present(demo: _Demo, key: str, gateway: Child) -> None:
         )
         for order in listed
     ]
-    DemoFile(base_url=demo.base_url, api_key=key, store=STORE, sandbox_url=demo.sandbox_url, orders=orders).write(
-        demo.file
-    )
+    DemoFile(
+        base_url=demo.base_url,
+        **asdict(keys),
+        store=STORE,
+        sandbox_url=demo.sandbox_url,
+        orders=orders,
+    ).write(demo.file)
     shown = orders[:12]
     show_table(
         ["order", "amount", "payment", "description"],
@@ -295,7 +300,7 @@ async def _present(demo: _Demo, key: str, gateway: Child) -> None:
         [
             ("Gateway", f"{demo.base_url}  (docs at /docs; process {gateway.pid}, log in {gateway.log})"),
             ("Sandbox store", f"{demo.sandbox_url}/sandbox/  (what was really paid back: /sandbox/payouts)"),
-            ("For programs", f"{demo.file}  (addresses, API key, orders)"),
+            ("For programs", f"{demo.file}  (addresses, keys, orders)"),
             (
                 "Try to break it",
                 "put slow9000 into the reason, so that the provider takes 9 s, and kill -9 the gateway meanwhile",

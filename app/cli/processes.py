@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from app.database import database_url
 from app.database import migrate as apply_migrations
 from app.main import create_app
 from app.sandbox.main import run as run_sandbox
+from app.sandbox.model import Installation
 from app.settings import Settings
 from app.telemetry import configure_logging
 from app.wiring import open_runtime, sealer
@@ -60,10 +62,24 @@ def serve(
             "--trust-proxy", metavar="ADDRESSES", help="Believe X-Forwarded-For and -Proto from these proxies."
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-cert",
+            help="PEM file with the certificate chain, to serve HTTPS; with --tls-key.",
+            show_default="REFUND_GATEWAY_TLS_CERTIFICATE",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option("--tls-key", help="PEM file with the certificate's key.", show_default="REFUND_GATEWAY_TLS_KEY"),
+    ] = None,
     until_input_ends: UntilInputEnds = False,
 ) -> None:
     """Serve the API, with a worker unless told otherwise; SIGTERM or SIGINT stops it once its refunds are safe."""
-    settings, url = _ready()
+    given = {"tls_certificate": tls_cert, "tls_key": tls_key}
+    settings, url = _ready(**{name: path for name, path in given.items() if path is not None})
+    certificate = _certificate(settings)
     listener = _listen(host or settings.host, port or settings.port)
     config = uvicorn.Config(
         create_app(settings, works=worker, url=url),
@@ -75,6 +91,8 @@ def serve(
         server_header=False,
         proxy_headers=trust_proxy is not None,
         forwarded_allow_ips=trust_proxy,
+        ssl_certfile=None if certificate is None else certificate[0],
+        ssl_keyfile=None if certificate is None else certificate[1],
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s) + _ANSWERS_GRACE_S,
     )
     server = uvicorn.Server(config)
@@ -136,6 +154,14 @@ def sandbox(
         Path | None, typer.Option("--database", help="SQLite file to keep the shop in; in memory without it.")
     ] = None,
     seed: Annotated[bool, typer.Option("--seed/--no-seed", help="Begin with example orders.")] = True,
+    legacy: Annotated[
+        bool | None,
+        typer.Option("--legacy/--no-legacy", help="Whether the Legacy REST API plugin (wc-api/v3) is installed."),
+    ] = None,
+    rest_v3: Annotated[bool | None, typer.Option("--rest-v3/--no-rest-v3", help="Whether wc/v3 is there.")] = None,
+    version: Annotated[
+        str | None, typer.Option("--woocommerce-version", metavar="VERSION", help="Which WooCommerce it plays.")
+    ] = None,
     until_input_ends: UntilInputEnds = False,
 ) -> None:
     """Serve a WooCommerce store to practise on; its API keys are ck_sandbox_rw with cs_sandbox_rw, by OAuth 1.0a."""
@@ -143,12 +169,39 @@ def sandbox(
     _listen(host, port).close()
     if until_input_ends:
         _stop_when_input_ends()
-    run_sandbox(host, port, database, seed=seed)
+    installation: Installation = {}
+    if legacy is not None:
+        installation["legacy"] = legacy
+    if rest_v3 is not None:
+        installation["rest_v3"] = rest_v3
+    if version is not None:
+        installation["woocommerce_version"] = version
+    run_sandbox(host, port, database, seed=seed, **installation)
 
 
-def _ready() -> tuple[Settings, str]:
+def _certificate(settings: Settings) -> tuple[Path, Path] | None:
+    """Give the files to serve HTTPS with; ends the verb when they do not fit together, and None when there are none."""
+    chain, key = settings.tls_certificate, settings.tls_key
+    if chain is None and key is None:
+        return None
+    if chain is None or key is None:
+        raise Ended(
+            Exit.GATEWAY,
+            "HTTPS needs both a certificate and its key: --tls-cert and --tls-key, or REFUND_GATEWAY_TLS_CERTIFICATE "
+            "and REFUND_GATEWAY_TLS_KEY.",
+        )
+    try:
+        # Without a password at hand OpenSSL would ask for one at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key, password="")
+    except (OSError, ssl.SSLError) as error:
+        why = error.strerror if isinstance(error, FileNotFoundError) else one_line(error)
+        raise Ended(Exit.GATEWAY, f"HTTPS cannot be served with {chain} and {key}: {why}.") from None
+    return chain, key
+
+
+def _ready(**given: Path) -> tuple[Settings, str]:
     """Give the settings and the database's URL once both are fit to start with; nothing is listened on before that."""
-    settings = load_settings()
+    settings = load_settings(**given)
     configure_logging(settings)
     sealer(settings)
     return settings, usable_database(settings)

@@ -50,8 +50,13 @@ def read_command(items: list[str] | None, **fields: Any) -> RefundCommand:
     try:
         return to_command(RefundBody.model_validate(document))
     except ValidationError as error:
-        faults = [f"{_option(fault['loc'])}: {_message(fault)}" for fault in error.errors(include_input=False)]
-        raise Ended(Exit.USAGE, " ".join(dict.fromkeys(faults))) from None
+        raise Ended(Exit.USAGE, said_of(error)) from None
+
+
+def said_of(error: ValidationError) -> str:
+    """Say everything that is wrong with options."""
+    faults = [f"{_option(fault['loc'])}{_message(fault)}" for fault in error.errors(include_input=False)]
+    return " ".join(dict.fromkeys(faults))
 
 
 def _item(text: str) -> dict[str, Any]:
@@ -71,8 +76,11 @@ _OPTIONS = {
 
 
 def _option(loc: tuple[int | str, ...]) -> str:
+    if not loc:
+        return ""
     name = str(loc[0])
-    return _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+    option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+    return f"{option}: "
 
 
 def _message(fault: Any) -> str:

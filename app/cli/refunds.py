@@ -3,17 +3,16 @@
 import asyncio
 import re
 import traceback
-from collections.abc import Iterable
-from typing import Annotated, Any, NoReturn, assert_never
+from typing import Annotated, assert_never
 
 import typer
 from ulid import ULID
 
-from app.api.errors import No, problem_of
-from app.api.values import REFUND_ID_PATTERN
-from app.api.views import BreakdownView, LineView, event_view, preview_view, refund_view
-from app.cli.access import TenantName, find_tenant, ledger, load_settings, operator, runtime
+from app.api.event_views import event_view
+from app.api.views import preview_view, refund_view
+from app.cli.access import TenantName, caller_of, find_tenant, ledger, load_settings, runtime
 from app.cli.ends import EXIT_CODES, Ended, Exit, expected, one_line, verb
+from app.cli.refund_changes import amend, delete
 from app.cli.refund_request import (
     Amount,
     Currency,
@@ -31,21 +30,30 @@ from app.cli.refund_request import (
     StoreOption,
     read_command,
 )
+from app.cli.refund_screen import (
+    CAPABILITIES,
+    REFUND_ID,
+    amount_of,
+    say_no,
+    show_breakdown,
+    show_refund,
+    with_facts,
+)
 from app.cli.screen import AsJson, heading, note, show_facts, show_json, show_table
 from app.domain.refund import Money, RefundCommand, Status
 from app.flows.preview import preview as preview_flow
-from app.flows.results import Accepted, Caller, Quote, RefundNotFound, RequestInProgress, StoreFailed, StoreNotFound
-from app.flows.runtime import Runtime
+from app.flows.results import Accepted, Quote, RefundNotFound
 from app.flows.submit import submit
 from app.ledger import events, search
 from app.ledger import refunds as ledger_refunds
-from app.ledger.records import RefundRecord
+from app.ledger.records import Origin, RefundRecord
 
 app = typer.Typer(no_args_is_help=True, help="Refunds, by the API's own rules.")
+for run in (amend, delete):
+    app.command(epilog=EXIT_CODES)(run)
 
 _TIMELINE_LIMIT = 1_000
 _VISIBLE = re.compile(r"[!-~]{1,255}")
-_REFUND_ID = re.compile(REFUND_ID_PATTERN)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -87,9 +95,9 @@ async def preview(
         external_reference=reference,
     )
     async with runtime(load_settings()) as rt:
-        outcome = await preview_flow(rt, await _caller(rt, tenant), command)
+        outcome = await preview_flow(rt, await caller_of(rt, tenant), command)
     if not isinstance(outcome, Quote):
-        _say_no(outcome, as_json=as_json)
+        say_no(outcome, as_json=as_json)
     shown = preview_view(store, outcome)
     if as_json:
         show_json(shown)
@@ -99,10 +107,10 @@ async def preview(
             ("order", f"{shown.order.id} (number {shown.order.number})"),
             ("refund", f"{shown.amount} {shown.currency}"),
             ("refundable", f"{shown.refundable.before} before, {shown.refundable.after} after"),
-            ("payment", f"{shown.payment} ({_CAPABILITIES[shown.capability]})"),
+            ("payment", f"{shown.payment} ({CAPABILITIES[shown.capability]})"),
         ]
     )
-    _show_breakdown(shown.breakdown)
+    show_breakdown(shown.breakdown)
     for warning in shown.warnings:
         note(f"Note: {warning}")
 
@@ -164,7 +172,7 @@ async def create(
     key = idempotency_key or f"cli-{ULID()}"
     wait_s = min(settings.default_wait_s if wait is None else wait, settings.max_wait_s)
     async with runtime(settings) as rt:
-        caller = await _caller(rt, tenant)
+        caller = await caller_of(rt, tenant)
         try:
             outcome = await submit(
                 rt,
@@ -182,14 +190,14 @@ async def create(
                 traceback.print_exception(error)
             raise Ended(Exit.NOT_KNOWN, f"{one_line(error)}. {_repeat(command, key)}") from error
     if not isinstance(outcome, Accepted):
-        _say_no(outcome, as_json=as_json)
+        say_no(outcome, as_json=as_json)
     record = outcome.record
     if as_json:
         show_json(refund_view(record))
     else:
         if outcome.replayed:
             note("This refund was there already; nothing new was done.")
-        _show_refund(record)
+        show_refund(record)
     _end_by_status(record, _repeat(command, key))
 
 
@@ -204,26 +212,26 @@ async def show(
     """Show a refund with its timeline and the evidence behind its state."""
     async with ledger(load_settings()) as conn:
         owner = await find_tenant(conn, tenant)
-        record = await ledger_refunds.find(conn, owner.id, refund_id) if _REFUND_ID.fullmatch(refund_id) else None
+        record = await ledger_refunds.find(conn, owner.id, refund_id) if REFUND_ID.fullmatch(refund_id) else None
         if record is None:
-            _say_no(RefundNotFound(refund_id=refund_id), as_json=as_json)
+            say_no(RefundNotFound(refund_id=refund_id), as_json=as_json)
         timeline = await events.timeline(conn, owner.id, record.id, limit=_TIMELINE_LIMIT)
     if as_json:
         document = refund_view(record).model_dump(mode="json")
         show_json({**document, "events": [event_view(event) for event in timeline]})
         return
-    _show_refund(record)
+    show_refund(record)
     if record.evidence:
         heading("Evidence")
         show_table(
             ["at", "kind", "what was seen"],
-            [(seen.at, seen.kind, _with_facts(seen.text, seen.facts.items())) for seen in record.evidence],
+            [(seen.at, seen.kind, with_facts(seen.text, seen.facts.items())) for seen in record.evidence],
             empty="",
         )
     heading("Timeline")
     show_table(
         ["at", "event", "by", "details"],
-        [(event.at, event.type, event.actor, _with_facts("", event.data.items())) for event in timeline],
+        [(event.at, event.type, event.actor, with_facts("", event.data.items())) for event in timeline],
         empty="Nothing has happened yet.",
     )
 
@@ -238,13 +246,27 @@ async def list_(
     status: Annotated[Status | None, typer.Option("--status", help="Only those in this state.")] = None,
     money: Annotated[Money | None, typer.Option("--money", help="Only those whose money is in this state.")] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Only the one with this reference.")] = None,
+    origin: Annotated[
+        Origin | None,
+        typer.Option("--origin", help="api: only those asked of the gateway; store: only those that others made."),
+    ] = None,
+    deleted: Annotated[
+        bool | None,
+        typer.Option("--deleted/--not-deleted", help="Only those whose row in the store is gone, or is not."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Refunds at most.")] = 50,
     after: Annotated[str | None, typer.Option("--after", metavar="ID", help="Those older than this refund.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List refunds, newest first."""
     filters = search.RefundFilters(
-        store=store, order_id=order, status=status, money=money, external_reference=reference
+        store=store,
+        order_id=order,
+        status=status,
+        money=money,
+        external_reference=reference,
+        origin=origin,
+        deleted=deleted,
     )
     async with ledger(load_settings()) as conn:
         owner = await find_tenant(conn, tenant)
@@ -255,16 +277,17 @@ async def list_(
         show_json({"data": [refund_view(record) for record in records], "next_cursor": cursor})
         return
     show_table(
-        ["id", "created", "store", "order", "amount", "status", "money", "reference"],
+        ["id", "created", "store", "order", "amount", "status", "money", "origin", "reference"],
         [
             (
                 record.id,
                 record.created_at,
                 record.store,
                 record.order_number or record.order_id,
-                _amount(record),
+                amount_of(record),
                 record.status,
                 record.money,
+                f"{record.origin}, deleted" if record.deleted_at else record.origin,
                 record.external_reference,
             )
             for record in records
@@ -275,43 +298,9 @@ async def list_(
         note(f"There are more: --after {records[-1].id}")
 
 
-_CAPABILITIES = {
-    "refunds": "the payment method can refund",
-    "no_refunds": "the payment method cannot refund",
-    "missing": "the payment method is no longer installed",
-    "unknown": "the store does not say whether the payment method can refund",
-}
-
-
-async def _caller(rt: Runtime, tenant: str) -> Caller:
-    async with rt.database.reading() as conn:
-        return operator(await find_tenant(conn, tenant))
-
-
 def _repeat(command: RefundCommand, key: str) -> str:
     name = f"--reference {command.external_reference}" if command.external_reference else f"--idempotency-key {key}"
     return f"The refund goes on if it was begun; repeat the command with {name} to learn the outcome."
-
-
-def _say_no(no: No, *, as_json: bool) -> NoReturn:
-    """End the verb with a flow's "no": the API's own words, and its whole document for scripts."""
-    problem = problem_of(no)
-    if as_json:
-        show_json(problem.document(request_id=f"cli_{ULID()}"))
-    match no:
-        case RefundNotFound() | StoreNotFound() | StoreFailed(code="order_not_found"):
-            code = Exit.NOT_FOUND
-        case StoreFailed():
-            code = Exit.STORE
-        case RequestInProgress():
-            code = Exit.NOT_KNOWN
-        case _:
-            code = Exit.REFUSED
-    faults = [str(fault["message"]) for fault in problem.errors or ()]
-    sentence = " ".join(dict.fromkeys(faults)) or problem.detail
-    if isinstance(no, StoreNotFound):
-        sentence = f"The tenant has no store {no.store!r} in use."
-    raise Ended(code, sentence)
 
 
 def _end_by_status(record: RefundRecord, repeat: str) -> None:
@@ -330,62 +319,3 @@ def _end_by_status(record: RefundRecord, repeat: str) -> None:
             raise Ended(Exit.NOT_KNOWN, f"The refund {record.id} is {record.status}. {repeat}")
         case _:
             assert_never(record.status)
-
-
-def _amount(record: RefundRecord) -> str:
-    shown = refund_view(record).amount
-    return "" if shown is None else f"{shown} {record.currency}"
-
-
-_MONEY: dict[Money, str] = {
-    "moved": "moved: the payment provider has paid it back",
-    "not_moved": "not moved",
-    "unknown": "not known yet",
-    "outside": "outside: the store only records it",
-}
-
-
-def _show_refund(record: RefundRecord) -> None:
-    shown = refund_view(record)
-    number = f" (number {record.order_number})" if record.order_number else ""
-    show_facts(
-        [
-            ("refund", record.id),
-            ("status", record.status),
-            ("money", _MONEY[record.money]),
-            ("store", record.store),
-            ("order", None if record.order_id is None else f"{record.order_id}{number}"),
-            ("amount", _amount(record)),
-            ("payment", record.payment),
-            ("reason", record.reason),
-            ("reference", record.external_reference),
-            ("store refund", record.store_refund_id),
-            ("marker", record.marker),
-            ("failure", None if record.failure is None else f"{record.failure.code}: {record.failure.message}"),
-            ("attempts", record.attempts),
-            ("created", record.created_at),
-            ("settled", record.settled_at),
-        ]
-    )
-    if shown.breakdown is not None:
-        _show_breakdown(shown.breakdown)
-
-
-def _show_breakdown(breakdown: BreakdownView) -> None:
-    parts: list[tuple[str, str, LineView]] = [
-        *(("item", line.line_item_id, line) for line in breakdown.items),
-        *(("shipping", line.shipping_line_id, line) for line in breakdown.shipping),
-        *(("fee", line.fee_line_id, line) for line in breakdown.fees),
-    ]
-    rows: list[tuple[object, ...]] = [
-        (kind, line_id, line.name, line.quantity or "", line.net, line.tax, line.total) for kind, line_id, line in parts
-    ]
-    if rows:
-        show_table(["part", "line", "name", "quantity", "net", "tax", "amount"], rows, empty="")
-    others = [("goodwill", breakdown.goodwill), ("unallocated", breakdown.unallocated)]
-    show_facts((name, value) for name, value in others if value.strip("0.") and rows)
-
-
-def _with_facts(text: str, facts: Iterable[tuple[str, Any]]) -> str:
-    shown = " ".join(f"{name}={value}" for name, value in facts if value not in (None, "", [], {}))
-    return f"{text} ({shown})" if text and shown else text or shown

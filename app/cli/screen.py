@@ -93,6 +93,11 @@ def text(value: object) -> Text:
             return Text(_CONTROLS.sub(" ", str(value)))
 
 
+def words(text: str) -> list[str]:
+    """Split an option that takes several words, separated by commas or spaces."""
+    return text.replace(",", " ").split()
+
+
 def iso(at: datetime | None) -> str | None:
     """Write a time as the API does: RFC 3339, UTC."""
     return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

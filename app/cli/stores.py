@@ -1,9 +1,6 @@
 """`refund-gateway store`: the shops that a tenant's refunds are made in."""
 
-import os
-import ssl
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import psycopg
 import typer
@@ -20,47 +17,33 @@ from app.cli.access import (
     operator,
     runtime,
 )
-from app.cli.ends import EXIT_CODES, Ended, Exit, is_interactive, verb
-from app.cli.screen import AsJson, note, show_checks, show_facts, show_json, show_table
+from app.cli.ends import EXIT_CODES, Ended, Exit, verb
+from app.cli.screen import AsJson, note, show_checks, show_json, show_table
+from app.cli.store_abilities import capabilities, policy
+from app.cli.store_connection import (
+    Api,
+    Auth,
+    CaFile,
+    ConsumerKey,
+    ConsumerSecret,
+    ca_path_of,
+    credentials_of,
+    find_api,
+    site,
+)
 from app.cli.tenants import SLUG
-from app.domain.refund import StorePolicy
 from app.flows import view
 from app.flows.results import StoreNotFound
 from app.ledger import tenants
-from app.ledger.tenants import StoreAuth, StoreRow, Tenant
+from app.ledger.tenants import StoreApi, StoreAuth, StoreRow, Tenant
 from app.settings import Settings
-from app.stores.connection import StoreConnection, site_of
-from app.stores.port import HealthReport, StoreMisconfigured
+from app.stores.port import HealthReport
 from app.wiring import seal_credentials, sealer
 
 app = typer.Typer(no_args_is_help=True, help="WooCommerce stores of a tenant.")
+for run in (policy, capabilities):
+    app.command(epilog=EXIT_CODES)(run)
 
-_KEY_VARIABLE = "REFUND_GATEWAY_CONSUMER_KEY"
-_SECRET_VARIABLE = "REFUND_GATEWAY_CONSUMER_SECRET"  # noqa: S105 - the name of a variable
-
-ConsumerKey = Annotated[
-    str | None,
-    typer.Option(
-        "--consumer-key",
-        help=f"The REST API key (ck_…). Better left to {_KEY_VARIABLE} or the prompt: other users see command lines.",
-        show_default=False,
-    ),
-]
-ConsumerSecret = Annotated[
-    str | None,
-    typer.Option("--consumer-secret", help=f"Its secret (cs_…); see there, {_SECRET_VARIABLE}.", show_default=False),
-]
-CaFile = Annotated[
-    Path | None, typer.Option("--ca-file", help="PEM file of the CA that signed the store's certificate.")
-]
-Auth = Annotated[
-    StoreAuth,
-    typer.Option(
-        "--auth",
-        help="basic: the usual; query: for hosts that strip the Authorization header; oauth1: the only one over "
-        "plain http, for development stores.",
-    ),
-]
 DoCheck = Annotated[bool, typer.Option("--check/--no-check", help="Look the store over afterwards.")]
 
 
@@ -73,9 +56,7 @@ async def add(
         str, typer.Option("--url", help="The shop's address, e.g. https://shop.example/de.", show_default=False)
     ],
     *,
-    api: Annotated[
-        Literal["v3", "legacy", "auto"], typer.Option("--api", help="Which of WooCommerce's APIs; auto means v3.")
-    ] = "auto",
+    api: Api = "auto",
     auth: Auth = "basic",
     consumer_key: ConsumerKey = None,
     consumer_secret: ConsumerSecret = None,
@@ -87,14 +68,10 @@ async def add(
 
     The REST API key is made in WooCommerce > Settings > Advanced > REST API, with the permission Read/Write.
     """
-    if api == "legacy":
-        raise Ended(
-            Exit.USAGE, "The legacy API is not supported yet; use --api v3, which every WooCommerce since 3.5 has."
-        )
     settings = load_settings()
     seal = sealer(settings)
-    key, secret = _credentials(consumer_key, consumer_secret)
-    site, ca_path = _site(settings, url, auth), _ca_path(ca_file)
+    key, secret = credentials_of(consumer_key, consumer_secret)
+    address, ca_path = site(settings, url, auth), ca_path_of(ca_file)
     async with ledger(settings) as conn:
         owner = await find_tenant(conn, tenant)
         store_id = tenants.new_store_id()
@@ -104,7 +81,7 @@ async def add(
                 id=store_id,
                 tenant_id=owner.id,
                 name=name,
-                url=site,
+                url=address,
                 api=api,
                 auth=auth,
                 credentials=seal_credentials(seal, store_id, consumer_key=key, consumer_secret=secret),
@@ -118,6 +95,7 @@ async def add(
         except psycopg.errors.CheckViolation:
             raise Ended(Exit.USAGE, f"{name!r} is no name for a store; it takes {SLUG}.") from None
     note(f"Added the store {row.name} at {row.url}.")
+    row = await _with_api(settings, row, key, secret, look=check)
     await _afterwards(settings, owner, row, check=check, as_json=as_json)
 
 
@@ -172,25 +150,28 @@ async def rotate(
     consumer_key: ConsumerKey = None,
     consumer_secret: ConsumerSecret = None,
     url: Annotated[str | None, typer.Option("--url", help="A new address.")] = None,
+    api: Annotated[StoreApi | None, typer.Option("--api", help="Another of WooCommerce's APIs; auto looks.")] = None,
     auth: Annotated[StoreAuth | None, typer.Option("--auth", help="Another kind of authentication.")] = None,
     ca_file: CaFile = None,
     check: DoCheck = True,
     as_json: AsJson = False,
 ) -> None:
-    """Replace a store's API key, and its address or authentication if given; every process notices within seconds."""
+    """Replace a store's API key, and what else is given; every process notices within seconds."""
     settings = load_settings()
     seal = sealer(settings)
-    key, secret = _credentials(consumer_key, consumer_secret)
-    ca_path = _ca_path(ca_file)
+    key, secret = credentials_of(consumer_key, consumer_secret)
+    ca_path = ca_path_of(ca_file)
     async with ledger(settings) as conn:
         owner = await find_tenant(conn, tenant)
         before = await find_store(conn, owner, name)
-        site = _site(settings, url or before.url, auth or before.auth)
+        address = site(settings, url or before.url, auth or before.auth)
         credentials = seal_credentials(seal, before.id, consumer_key=key, consumer_secret=secret)
-        await tenants.rotate_store(conn, owner.id, name, credentials, url=site, auth=auth, ca_file=ca_path)
+        await tenants.rotate_store(conn, owner.id, name, credentials, url=address, api=api, auth=auth, ca_file=ca_path)
         row = await find_store(conn, owner, name)
     note(f"Replaced the keys of the store {name}.")
-    await _afterwards(settings, owner, row, check=check and row.disabled_at is None, as_json=as_json)
+    check = check and row.disabled_at is None
+    row = await _with_api(settings, row, key, secret, look=check)
+    await _afterwards(settings, owner, row, check=check, as_json=as_json)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -208,67 +189,6 @@ async def disable(tenant: TenantName, name: StoreNameOption, *, as_json: AsJson 
         note(f"The store {name} {'was disabled already' if before.disabled_at else 'is disabled'}.")
 
 
-@app.command(epilog=EXIT_CODES)
-@verb
-async def policy(
-    tenant: TenantName,
-    name: StoreNameOption,
-    *,
-    marker_in_reason: Annotated[
-        bool | None,
-        typer.Option(
-            "--marker-in-reason/--no-marker-in-reason",
-            help="End the reason, which customers see, with a mark like [RG-7F3K9Q2X]. Without it more refunds end up "
-            "with a person, because less can be told from the store when an answer is lost.",
-        ),
-    ] = None,
-    on_absence: Annotated[
-        Literal["review", "resend"] | None,
-        typer.Option(
-            "--on-absence", help="What to do when nothing of a refund is to be found after its answer was lost."
-        ),
-    ] = None,
-    unpaid: Annotated[
-        bool | None,
-        typer.Option(
-            "--manual-refunds-of-unpaid-orders/--no-manual-refunds-of-unpaid-orders",
-            help="Permit manual refunds of orders that the store holds for unpaid, cancelled or failed.",
-        ),
-    ] = None,
-    statuses: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--refundable-status", help="A status whose orders may be refunded; once per status, replaces all."
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what a store's owner allows, after changing what is given."""
-    async with ledger(load_settings()) as conn:
-        owner = await find_tenant(conn, tenant)
-        now = (await find_store(conn, owner, name)).policy
-        wanted = StorePolicy(
-            refundable_statuses=frozenset(statuses) if statuses else now.refundable_statuses,
-            manual_refunds_of_unpaid_orders=now.manual_refunds_of_unpaid_orders if unpaid is None else unpaid,
-            marker_in_reason=now.marker_in_reason if marker_in_reason is None else marker_in_reason,
-            on_absence=on_absence or now.on_absence,
-        )
-        if wanted != now:
-            await tenants.set_store_policy(conn, owner.id, name, wanted)
-            note(f"Changed the policy of the store {name}.")
-    shown = tenants.policy_json(wanted)
-    if as_json:
-        show_json(shown)
-    else:
-        show_facts((fact, _plainly(value)) for fact, value in shown.items())
-
-
-def _plainly(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(value) if isinstance(value, list) else str(value)
-
-
 async def _report(settings: Settings, tenant: str, name: str) -> HealthReport:
     async with runtime(settings) as rt:
         async with rt.database.reading() as conn:
@@ -277,6 +197,26 @@ async def _report(settings: Settings, tenant: str, name: str) -> HealthReport:
     if isinstance(report, StoreNotFound):
         raise no_store(tenant, name)
     return report
+
+
+async def _with_api(settings: Settings, row: StoreRow, key: str, secret: str, *, look: bool) -> StoreRow:
+    """Find out which API a store with `auto` has, and keep that; it stays `auto` while that cannot be told."""
+    if row.api != "auto":
+        return row
+    later = "the gateway finds out at the first use."
+    if not look:
+        note(f"Which API the store has was not looked at; {later}")
+        return row
+    found = await find_api(settings, row, key, secret)
+    if isinstance(found, str):
+        note(f"{found} Its API stays auto; {later}")
+        return row
+    async with ledger(settings) as conn:
+        await tenants.settle_api(conn, row.id, found.api)
+        kept = await tenants.store_by_id(conn, row.id)
+    assert kept is not None
+    note(f"The store has {found.name}; --api {kept.api} is kept for it.")
+    return kept
 
 
 async def _afterwards(settings: Settings, owner: Tenant, row: StoreRow, *, check: bool, as_json: bool) -> None:
@@ -293,42 +233,3 @@ async def _afterwards(settings: Settings, owner: Tenant, row: StoreRow, *, check
                 "Warning: the store is kept, but not ready for refunds; see each ✗, then run "
                 f"`refund-gateway store check --tenant {owner.name} --name {row.name}`."
             )
-
-
-def _credentials(key: str | None, secret: str | None) -> tuple[str, str]:
-    """Take the API key from the options, else the environment, else from a prompt that shows nothing."""
-    return (
-        _secret(key, _KEY_VARIABLE, "Consumer key", "--consumer-key"),
-        _secret(secret, _SECRET_VARIABLE, "Consumer secret", "--consumer-secret"),
-    )
-
-
-def _secret(given: str | None, variable: str, prompt: str, option: str) -> str:
-    value = given or os.environ.get(variable) or ""
-    if not value.strip() and is_interactive():
-        value = typer.prompt(prompt, hide_input=True, err=True)
-    value = value.strip()
-    if not value:
-        raise Ended(Exit.USAGE, f"{prompt} is missing: set {variable}, or give {option}.")
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise Ended(Exit.USAGE, f"{prompt} has characters in it that no WooCommerce key has.")
-    return value
-
-
-def _site(settings: Settings, url: str, auth: StoreAuth) -> str:
-    """Give the canonical address; ends the verb when it cannot be used."""
-    connection = StoreConnection(store_id="", url=url, auth=auth, consumer_key="", consumer_secret="")
-    try:
-        return site_of(connection, allow_private=settings.allow_private_stores)
-    except StoreMisconfigured as error:
-        raise Ended(Exit.USAGE, str(error)) from None
-
-
-def _ca_path(ca_file: Path | None) -> str | None:
-    if ca_file is None:
-        return None
-    try:
-        ssl.create_default_context(cafile=str(ca_file))
-    except (OSError, ssl.SSLError):
-        raise Ended(Exit.USAGE, f"{ca_file} is no readable PEM file of certificates.") from None
-    return str(ca_file.resolve())

@@ -19,7 +19,34 @@ class WrittenAmount:
 
 def faults_of(command: RefundCommand) -> tuple[Fault, ...]:
     """Find every fault that needs no order: contradictions, gaps, duplicates and amounts of nothing."""
-    return (*_order_reference(command), *_extent(command), *_items(command), *_named_lines(command), *_zeros(command))
+    return (
+        *_order_reference(command),
+        *_extent(command),
+        *_items(command),
+        *_named_lines(command),
+        *_zeros(command),
+        *_meta(command),
+    )
+
+
+#: Keys under which WooCommerce keeps a refund's own fields: a value there would be taken for the field (such as
+#: `_refunded_payment`, which says that a payment gateway has paid), and the one under which the gateway keeps its mark.
+TAKEN_META_KEYS = frozenset(
+    {"_refund_gateway", "_refund_amount", "_refund_reason", "_refunded_by", "_refunded_payment"}
+    | {"_order_currency", "_order_shipping", "_order_shipping_tax", "_order_tax", "_order_total", "_order_version"}
+    | {"_cart_discount", "_cart_discount_tax", "_prices_include_tax", "_payment_tokens"}
+)
+
+
+def _meta(command: RefundCommand) -> Iterator[Fault]:
+    for key in command.store_meta:
+        if key.lower() in TAKEN_META_KEYS:
+            yield Fault(
+                code="conflicting_fields",
+                pointer="/store_meta_data",
+                message=f"WooCommerce or the gateway keeps something of its own under the key {key!r}.",
+                facts={"key": key},
+            )
 
 
 def amounts_of(command: RefundCommand) -> Iterator[WrittenAmount]:
@@ -28,7 +55,9 @@ def amounts_of(command: RefundCommand) -> Iterator[WrittenAmount]:
         yield WrittenAmount(pointer="/amount", amount=command.amount, may_be_zero=False)
     for i, item in enumerate(command.items):
         if item.amount is not None:
-            yield WrittenAmount(pointer=f"/items/{i}/amount", amount=item.amount, may_be_zero=False)
+            # WooCommerce's clients put units back into stock by a line of a quantity and no money.
+            only_units = command.dialect == "woocommerce" and bool(item.quantity)
+            yield WrittenAmount(pointer=f"/items/{i}/amount", amount=item.amount, may_be_zero=only_units)
         yield from _tax_amounts(f"/items/{i}", item.taxes)
     for field, request in (("shipping", command.shipping), ("fees", command.fees)):
         if isinstance(request, Decimal):

@@ -1,7 +1,7 @@
 """The decision: a refund command against an order, giving a plan that can be sent as it is, or every reason why not."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from app.domain.command import amounts_of, faults_of, is_asked
@@ -15,6 +15,7 @@ from app.domain.faults import (
     tax_exceeds,
     tax_rate_not_found,
 )
+from app.domain.fine_parts import in_smallest_units
 from app.domain.money import ZERO, digits_behind_the_dot, format_amount, round_half_up
 from app.domain.order import OrderSnapshot
 from app.domain.refund import GatewayCapability, PaymentMode, PlanLine, RefundCommand, RefundPlan, StorePolicy
@@ -35,7 +36,8 @@ def decide(
     What is computed by quantity or as "all" may exceed the order by rounding (`rounding_slack`) and is then trimmed to
     what is left; amounts named by the caller never are. A precondition that no longer holds leads the faults.
     """
-    left = remaining(order, holds)
+    left = remaining(order, _binding(holds, command.payment))
+    command = in_smallest_units(command, order.decimals)
     draft, entry_faults = _draft(command, order, left)
     faults = _distinct(
         (
@@ -62,6 +64,9 @@ def decide(
         payment=command.payment,
         restock=command.restock,
         reason=command.reason,
+        payment_method=order.payment_method,
+        is_partial=draft.total < left.total,
+        store_meta=command.store_meta,
     )
 
 
@@ -83,7 +88,7 @@ def fits(
 
     `holds` must not include the plan's own. Every pointer but /payment is "": a plan no longer knows its entries.
     """
-    left = remaining(order, holds)
+    left = remaining(order, _binding(holds, plan.payment))
     faults = [*_standing(order, plan.payment, capability, policy)]
     if (plan.currency, plan.decimals) != (order.currency, order.decimals):
         faults.append(
@@ -147,7 +152,9 @@ def _sums(command: RefundCommand, draft: _Draft | None, left: Remaining) -> Iter
         return
     if draft.total == 0:
         computed = [pick.pointer for pick in draft.picks if pick.computed]
-        for pointer in ["/remaining"] if command.remaining else computed:
+        # Parts finer than the smallest unit can come to nothing without any of them being zero.
+        nothing = computed or ([""] if command.dialect == "woocommerce" else [])
+        for pointer in ["/remaining"] if command.remaining else nothing:
             yield Fault(
                 code="nothing_to_refund",
                 pointer=pointer,
@@ -230,6 +237,15 @@ def _standing(
                 f"this store refunds orders in: {', '.join(allowed) or 'none'}.",
                 facts={"status": order.status, "allowed": allowed},
             )
+    if payment == "gateway" and capability == "unprovable":
+        yield Fault(
+            code="gateway_support_unknown",
+            pointer="/payment",
+            message=f"Nothing says whether the payment method {order.payment_method_title or order.payment_method} can "
+            "pay money back, and this store's answer would not tell either; its owner can vouch for it in the store's "
+            "policy (refunding_methods). Send payment: manual to record a refund that is paid outside the store.",
+            facts={"payment_method": order.payment_method, "capability": capability, "payment": "manual"},
+        )
     if payment == "gateway" and capability in ("no_refunds", "missing"):
         why = "is no longer installed" if capability == "missing" else "cannot pay money back"
         yield Fault(
@@ -239,6 +255,13 @@ def _standing(
             "send payment: manual to record a refund that is paid outside the store.",
             facts={"payment_method": order.payment_method, "capability": capability, "payment": "manual"},
         )
+
+
+def _binding(holds: Sequence[Hold], payment: PaymentMode) -> Sequence[Hold]:
+    """Give the holds that bind a refund of this mode: recording once more what was paid moves no money."""
+    return (
+        holds if payment == "gateway" else [replace(h, counts_unseen=h.counts_unseen and not h.is_past) for h in holds]
+    )
 
 
 def _misfits(line: PlanLine, left: Remaining) -> Iterator[Fault]:

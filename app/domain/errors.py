@@ -25,6 +25,8 @@ RefusalCode = Literal[
     "order_status_not_refundable",
     "gateway_cannot_refund",
     "gateway_declined",
+    "gateway_support_unknown",
+    "not_supported_by_store",
     "store_refused",
     "amount_mismatch",
     "conflicting_fields",

@@ -1,5 +1,6 @@
-"""What became of an attempt whose answer is not enough: one table, read from the top, the first row that fits decides.
+"""What became of an attempt whose answer is not enough: a table, read from the top, the first row that fits decides.
 
+This is the table for wc/v3; `evidence_legacy` has the one for the Legacy REST API, which shows less and keeps more.
 The facts behind it (WooCommerce 9.4, seen on a running store or read in its code):
 
 - the refund's row is written before the payment gateway is called and carries `reason`, hence our marker, from the
@@ -14,162 +15,38 @@ The facts behind it (WooCommerce 9.4, seen on a running store or read in its cod
 `weigh` never says that money did not move when the store shows anything of it.
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Literal
-
-from app.domain.money import plain
-from app.domain.order import StoreRefund
-from app.domain.refund import Failure, PaymentMode
+from app.domain.evidence_case import (
+    AnswerKind,
+    Attempt,
+    Case,
+    Limits,
+    NotMoved,
+    Resend,
+    Review,
+    Rule,
+    Succeeded,
+    Verdict,
+    Wait,
+    failure_of,
+    lost_touch,
+)
+from app.domain.evidence_legacy import LEGACY_RULES
 from app.domain.sight import Sight
 
-#: How the last attempt ended, as far as its own answer goes.
-AnswerKind = Literal[
-    "none",  # no answer, or one that says nothing: timeout, reset, 502, a PHP fatal
-    "refused",  # WooCommerce's own refusal whose text is the payment gateway's
-    "turned_away_for_now",  # something before WooCommerce said: not now (rate limit, maintenance)
-    "turned_away_for_good",  # something before WooCommerce said: not you (redirect, captcha, firewall)
+__all__ = [
+    "LEGACY_RULES",
+    "RULES",
+    "AnswerKind",
+    "Attempt",
+    "Limits",
+    "NotMoved",
+    "Resend",
+    "Review",
+    "Succeeded",
+    "Verdict",
+    "Wait",
+    "weigh",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """A refund that was sent, or may have been."""
-
-    payment: PaymentMode
-    amount: Decimal
-    decimals: int
-    marker: str
-    touch_lost_at: datetime  #: the latest moment at which it can still have been sent or heard of
-    answer: AnswerKind
-    refusal: Failure | None  #: what the answer said, for "refused" and "turned_away_for_good"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long a store may go on, and what its owner allows."""
-
-    quiet: timedelta  #: after a complete answer from something in front of the store
-    store_limit: timedelta  #: after losing touch with a store that may be working
-    on_absence: Literal["review", "resend"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Succeeded:
-    """The store carried it out."""
-
-    store_refund_id: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotMoved:
-    """It did not happen and will not."""
-
-    failure: Failure
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """It is too early to tell."""
-
-    until: datetime
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resend:
-    """It did not happen, and may be sent again."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
-    """The store does not know the truth; a person has to ask the payment provider."""
-
-    code: str
-    why: str
-    store_refund_id: str | None = None
-
-
-Verdict = Succeeded | NotMoved | Wait | Resend | Review
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """An attempt, what the store shows of it, and the limits that apply."""
-
-    attempt: Attempt
-    sight: Sight
-    limits: Limits
-
-    @property
-    def row(self) -> StoreRefund:
-        """Give the marked row; only asked when there is exactly one."""
-        return self.sight.rows[0]
-
-    def shown(self, amount: Decimal) -> str:
-        """Write an amount for people."""
-        return plain(amount, self.attempt.decimals)
-
-    @property
-    def present(self) -> bool:
-        """Say whether the store shows a row with our marker."""
-        return bool(self.sight.rows)
-
-    @property
-    def gateway(self) -> bool:
-        """Say whether the payment gateway was asked to pay."""
-        return self.attempt.payment == "gateway"
-
-    @property
-    def turned_away(self) -> bool:
-        """Say whether something in front of WooCommerce seems to have answered."""
-        return self.attempt.answer in ("turned_away_for_now", "turned_away_for_good")
-
-    @property
-    def settles_at(self) -> datetime:
-        """Say from when on an absent or unpaid row is what it will stay."""
-        return self.attempt.touch_lost_at + (
-            self.limits.quiet if self.turned_away and not self.present else self.limits.store_limit
-        )
-
-    @property
-    def early(self) -> bool:
-        """Say whether the store may still be at work."""
-        return self.sight.looked_at < self.settles_at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One row of the table."""
-
-    name: str
-    applies: Callable[[Case], bool]
-    verdict: Callable[[Case], Verdict]
-
-
-#: How stores word that the payment provider's answer was lost: WordPress's HTTP errors, and gateways' own.
-_LOST_TOUCH = re.compile(
-    r"time[d -]*out|curl error|connection|unreachable|could not (connect|resolve)|no (response|answer|reply)"
-    r"|did not (respond|answer|reply)|empty (response|reply)|communicating|bad gateway"
-    r"|service unavailable|network error",
-    re.IGNORECASE,
-)
-
-
-def _lost_touch(refusal: Failure | None) -> bool:
-    return refusal is not None and _LOST_TOUCH.search(refusal.message) is not None
-
-
-def _failure(case: Case, code: str, message: str) -> Failure:
-    return case.attempt.refusal or Failure(code=code, message=message)
-
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -236,7 +113,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         name="the_provider_did_not_answer",
-        applies=lambda case: case.attempt.answer == "refused" and _lost_touch(case.attempt.refusal),
+        applies=lambda case: case.attempt.answer == "refused" and lost_touch(case.attempt.refusal),
         verdict=lambda _: Review(
             code="provider_did_not_answer",
             why="The store gave the refund up because its payment provider did not answer; the provider may have paid.",
@@ -246,7 +123,7 @@ RULES: tuple[Rule, ...] = (
         name="refused_and_nothing_to_see",
         applies=lambda case: case.attempt.answer == "refused",
         verdict=lambda case: NotMoved(
-            failure=_failure(case, "gateway_declined", "The payment gateway declined the refund."),
+            failure=failure_of(case, "gateway_declined", "The payment gateway declined the refund."),
             why="The store refused the refund, shows no trace of it, and its payment gateway left no note.",
         ),
     ),
@@ -277,7 +154,7 @@ RULES: tuple[Rule, ...] = (
         name="turned_away_for_good",
         applies=lambda case: case.attempt.answer == "turned_away_for_good",
         verdict=lambda case: NotMoved(
-            failure=_failure(case, "store_blocked", "Something in front of the store turned the request away."),
+            failure=failure_of(case, "store_blocked", "Something in front of the store turned the request away."),
             why="Something in front of the store turned the request away, and no trace of it shows.",
         ),
     ),
@@ -308,5 +185,6 @@ RULES: tuple[Rule, ...] = (
 def weigh(attempt: Attempt, sight: Sight, limits: Limits) -> tuple[str, Verdict]:
     """Decide what became of an attempt; gives the name of the rule that fits, and its verdict."""
     case = Case(attempt=attempt, sight=sight, limits=limits)
-    rule = next(rule for rule in RULES if rule.applies(case))
+    rules = LEGACY_RULES if attempt.sent_via == "legacy" else RULES
+    rule = next(rule for rule in rules if rule.applies(case))
     return rule.name, rule.verdict(case)

@@ -64,6 +64,7 @@ class StoreRefund:
     created_at: datetime | None
     reference: str | None  #: our marker as kept in meta data; the store writes it only after everything else
     lines: tuple[RefundedLine, ...]
+    lines_known: bool = True  #: False where the API does not show which order lines a refund took from (wc-api/v3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

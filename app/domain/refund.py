@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from app.domain.errors import Fact
 from app.domain.order import LineKind, TaxPart
@@ -12,9 +12,17 @@ from app.domain.order import LineKind, TaxPart
 PaymentMode = Literal["gateway", "manual"]
 Status = Literal["pending", "sending", "succeeded", "failed", "uncertain", "needs_review", "canceled"]
 Money = Literal["moved", "not_moved", "unknown", "outside"]
+#: What is known of a refund's payment; `unknown` only for one made by others in a store whose API does not show it.
+RecordedPayment = PaymentMode | Literal["unknown"]
+#: Which of WooCommerce's APIs a store is spoken to in: wc/v3, or wc-api/v3 of the Legacy REST API plugin.
+StoreApi = Literal["v3", "legacy"]
+#: `woocommerce`: in its own conventions a line may be of any kind wherever it is named (OF:565), and its parts may be
+#: finer than the currency's smallest unit.
+Dialect = Literal["gateway", "woocommerce"]
 Resolution = Literal["succeeded", "failed", "resend"]
 #: What a payment method can do: `missing` is a gateway that is no longer installed; `unknown` when the store won't say.
-GatewayCapability = Literal["refunds", "no_refunds", "missing", "unknown"]
+#: `unprovable`: the store won't say, and its answer to a refund would not tell either whether money moved (wc-api/v3).
+GatewayCapability = Literal["refunds", "no_refunds", "missing", "unknown", "unprovable"]
 
 FINAL: frozenset[Status] = frozenset({"succeeded", "failed", "canceled"})
 
@@ -71,8 +79,10 @@ class RefundCommand:
     payment: PaymentMode = "gateway"
     restock: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
+    store_meta: Mapping[str, Any] = field(default_factory=dict)  #: JSON by key, kept with the refund in the store
     expected_refunded_total: Decimal | None = None
     quote_id: str | None = None
+    dialect: Dialect = "gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +126,9 @@ class RefundPlan:
     payment: PaymentMode
     restock: bool
     reason: str
+    payment_method: str = ""  #: the payment gateway's id
+    is_partial: bool = False  #: something of the order was left when it was decided
+    store_meta: Mapping[str, Any] = field(default_factory=dict)  #: JSON by key, kept with the refund in the store
 
     @property
     def tax(self) -> Decimal:
@@ -155,3 +168,5 @@ class StorePolicy:
     manual_refunds_of_unpaid_orders: bool = False  #: pending, cancelled and failed orders, recorded but not paid
     marker_in_reason: bool = True  #: the reason is shown to the customer; without the marker recovery knows less
     on_absence: Literal["review", "resend"] = "review"
+    #: Payment methods that the owner vouches for: they refund, whatever the store does or does not say of them.
+    refunding_methods: frozenset[str] = frozenset()

@@ -25,6 +25,10 @@ class Hold:
     lines: tuple[RefundedLine, ...]
     marker: str | None  #: what the store's row carries in its reason or meta data, once it shows
     store_refund_id: str | None  #: the store's row, as soon as it is known
+    counts_unseen: bool = True  #: it counts although the snapshot does not show it
+    #: It had succeeded before the snapshot was read: not showing, its row is gone. What its payment gateway paid stays
+    #: paid, but a refund that only records may record it again.
+    is_past: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +131,16 @@ class Remaining:
 
 
 def remaining(order: OrderSnapshot, holds: Sequence[Hold] = ()) -> Remaining:
-    """Work out what is left of an order after the store's refunds and the holds that these do not include yet."""
-    hidden = [hold for hold in holds if not any(_shows(refund, hold) for refund in order.refunds)]
+    """Work out what is left of an order after the store's refunds and the holds that these do not include yet.
+
+    Where the store does not show which lines a refund of ours took from, our own record of it does.
+    """
+    shown = {hold.refund_id for hold in holds for refund in order.refunds if _shows(refund, hold)}
+    hidden = [hold for hold in holds if hold.counts_unseen and hold.refund_id not in shown]
     refunded = sum((refund.amount for refund in order.refunds), ZERO)
     held = sum((hold.amount for hold in hidden), ZERO)
     taken: dict[str, list[RefundedLine]] = {}
-    for lines in (*(refund.lines for refund in order.refunds), *(hold.lines for hold in hidden)):
+    for lines in (*(_lines_of(refund, holds) for refund in order.refunds), *(hold.lines for hold in hidden)):
         for line in lines:
             taken.setdefault(line.item_id, []).append(line)
     return Remaining(
@@ -152,6 +160,14 @@ def refunded_lines(plan: RefundPlan) -> tuple[RefundedLine, ...]:
         RefundedLine(item_id=line.line_id, quantity=line.quantity, net=line.net, taxes=line.taxes)
         for line in plan.lines
     )
+
+
+def _lines_of(refund: StoreRefund, holds: Sequence[Hold]) -> tuple[RefundedLine, ...]:
+    if not refund.lines_known:
+        for hold in holds:
+            if _shows(refund, hold) and hold.amount == refund.amount:
+                return hold.lines
+    return refund.lines
 
 
 def _shows(refund: StoreRefund, hold: Hold) -> bool:

@@ -120,15 +120,16 @@ def is_usable(amount: Decimal, decimals: int) -> bool:
 def _outcomes(command: RefundCommand, left: Remaining) -> Iterator[_Outcome]:
     taken: dict[str, str] = {}
     for i, item in enumerate(command.items):
-        yield _item(f"/items/{i}", item, left, taken)
+        yield _item(f"/items/{i}", item, left, taken, any_kind=command.dialect == "woocommerce")
     yield from _lines("shipping", command.shipping, left, taken)
     yield from _lines("fee", command.fees, left, taken)
 
 
-def _item(pointer: str, item: ItemRequest, left: Remaining, taken: dict[str, str]) -> _Outcome:
+def _item(pointer: str, item: ItemRequest, left: Remaining, taken: dict[str, str], *, any_kind: bool) -> _Outcome:
     if item.line_item_id is not None and item.sku is None:
         field, reference = "line_item_id", item.line_item_id
-        found = _by_id(f"{pointer}/line_item_id", item.line_item_id, "item", left)
+        kind: LineKind | None = None if any_kind else "item"
+        found = _by_id(f"{pointer}/line_item_id", item.line_item_id, kind, left)
     elif item.sku is not None and item.line_item_id is None:
         field, reference = "sku", item.sku
         found = _by_sku(f"{pointer}/sku", item.sku, left)
@@ -140,7 +141,9 @@ def _item(pointer: str, item: ItemRequest, left: Remaining, taken: dict[str, str
     if first != pointer:
         return [duplicate_line(f"{pointer}/{field}", reference, first)]
 
-    quantity = Decimal(item.quantity or 0)
+    # Shipping and fees have no quantity to take from; WooCommerce's clients send 1.
+    is_item = found.line.kind == "item"
+    quantity = Decimal(item.quantity or 0) if is_item else ZERO
     faults = []
     if quantity > found.quantity:
         faults.append(quantity_exceeds(f"{pointer}/quantity", quantity, found))
@@ -148,12 +151,12 @@ def _item(pointer: str, item: ItemRequest, left: Remaining, taken: dict[str, str
         parts = _parts_of_amount(pointer, item.amount, item.taxes, found)
         if isinstance(parts, list):
             return [*faults, *parts]
-    elif faults or quantity <= 0:
+    elif faults or (is_item and quantity <= 0):
         return faults
     elif found.total == 0 and _charged(found) != 0:
         return [_nothing_left(pointer, found)]
     else:
-        parts = found.of_quantity(quantity)
+        parts = found.of_quantity(quantity) if is_item else found.cents
     if faults:
         return faults
     return (Pick(pointer=pointer, left=found, quantity=quantity, parts=parts, computed=item.amount is None),)
@@ -237,12 +240,12 @@ def _named(pointer: str, request: LineRequest, kind: LineKind, left: Remaining, 
     return (Pick(pointer=pointer, left=found, quantity=ZERO, parts=parts, computed=request.amount is None),)
 
 
-def _by_id(pointer: str, line_id: str, kind: LineKind, left: Remaining) -> RemainingLine | Fault:
+def _by_id(pointer: str, line_id: str, kind: LineKind | None, left: Remaining) -> RemainingLine | Fault:
     found = left.line(line_id)
-    if found is not None and found.line.kind == kind:
+    if found is not None and kind in (found.line.kind, None):
         return found
     other = "" if found is None else f"; that is one of its {found.line.kind} lines"
-    return line_not_found(pointer, line_id, f"The order has no {kind} line {line_id}{other}.")
+    return line_not_found(pointer, line_id, f"The order has no {kind or ''} line {line_id}{other}.".replace("  ", " "))
 
 
 def _by_sku(pointer: str, sku: str, left: Remaining) -> RemainingLine | Fault:

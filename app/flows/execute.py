@@ -63,6 +63,10 @@ class Executions:
         task.add_done_callback(self._done)
         return task
 
+    def aside(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run work that nobody waits for."""
+        _ = self.start(work)
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -107,7 +111,7 @@ async def carry_out(
                 return checked
         alone = False
         began = time.monotonic()
-        sending = await _mark_sending(rt, record)
+        sending = await _mark_sending(rt, record, shop)
         if sending is None:
             return await as_it_is(rt, record)
         if isinstance(sending, RefundRecord):
@@ -186,12 +190,13 @@ async def refuse(rt: Runtime, record: RefundRecord, refusal: Refusal) -> RefundR
     return await settled(rt, record, await fail(rt, record, failure))
 
 
-async def _mark_sending(rt: Runtime, record: RefundRecord) -> RefundRecord | bool | None:
+async def _mark_sending(rt: Runtime, record: RefundRecord, shop: Shop) -> RefundRecord | bool | None:
     """Commit that the refund is about to leave; False when another of the order got in before, None when lost."""
     event = NewEvent(type="refund.sending", actor=rt.executor_id, data={"attempt": record.attempts + 1})
     try:
         async with rt.database.committing() as conn:
-            return await refunds.mark_sending(conn, record, event, lease=timedelta(seconds=rt.settings.lease_s))
+            lease = timedelta(seconds=rt.settings.lease_s)
+            return await refunds.mark_sending(conn, record, event, lease=lease, sent_via=shop.store.api)
     except refunds.OrderBusy:
         return False
 

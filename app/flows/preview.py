@@ -39,7 +39,8 @@ async def preview(rt: Runtime, caller: Caller, command: RefundCommand) -> Previe
         in_doubt = await standing.doubtful(conn, opening.store_id, order.id)
         if in_doubt is not None:
             return OrderBlocked(refund_id=in_doubt)
-        held = await standing.holds(conn, opening.store_id, order.id, snapshot_read_at=order.read_at)
+        against = await standing.commitments(conn, opening.store_id, order.id, snapshot_read_at=order.read_at)
+        held = against.holds
     plan = decide(command, order, holds=held, capability=found.capability, policy=policy)
     if isinstance(plan, Refusal):
         return plan
@@ -65,7 +66,7 @@ async def preview(rt: Runtime, caller: Caller, command: RefundCommand) -> Previe
         refundable_before=before,
         refundable_after=before - plan.amount,
         capability=found.capability,
-        warnings=tuple(_warnings(found, plan_is_full=before == plan.amount, held=len(held))),
+        warnings=tuple(_warnings(found, plan_is_full=before == plan.amount, held=against.unfinished)),
     )
 
 

@@ -23,7 +23,7 @@ from app.domain.refund import Failure, Observation
 from app.domain.sight import Sight, sight_of
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is, fail
-from app.ledger import events, executors, quotes, refunds, search
+from app.ledger import events, executors, nonces, quotes, refunds, search
 from app.ledger.events import NewEvent
 from app.ledger.records import LastAnswer, RefundRecord
 from app.stores.port import OrderNotFound, StoreError
@@ -72,10 +72,11 @@ async def sweep(rt: Runtime) -> int:
 
 
 async def tidy(rt: Runtime) -> None:
-    """Forget what nobody needs any more: processes long gone, quotes long expired."""
+    """Forget what nobody needs any more: processes long gone, quotes long expired, nonces too old to be of use."""
     async with rt.database.transaction() as conn:
         await executors.forget(conn, unseen_for=timedelta(hours=1))
         await quotes.forget(conn, expired_for=timedelta(days=1))
+        await nonces.forget(conn, older_than=timedelta(hours=1))
 
 
 async def settle(rt: Runtime, refund_id: str) -> RefundRecord | None:
@@ -143,6 +144,7 @@ async def _see(rt: Runtime, record: RefundRecord, shop: Shop) -> Sight:
 def _attempt(record: RefundRecord) -> Attempt:
     assert record.plan is not None
     assert record.touch_lost_at is not None
+    assert record.payment != "unknown"
     kind, refusal = _answer_kind(record.answer)
     return Attempt(
         payment=record.payment,
@@ -152,6 +154,7 @@ def _attempt(record: RefundRecord) -> Attempt:
         touch_lost_at=record.touch_lost_at,
         answer=kind,
         refusal=refusal,
+        sent_via=record.sent_via or "v3",
     )
 
 
@@ -191,7 +194,7 @@ async def _apply(
                     conn, record, event, store_refund_id=verdict.store_refund_id, evidence=(seen,)
                 )
         case NotMoved():
-            after = await fail(rt, record, verdict.failure, data=data)
+            after = await fail(rt, record, verdict.failure, data=data, store_refund_id=verdict.store_refund_id)
         case Wait():
             return await _look_again(rt, record, verdict.why, not_before=verdict.until, rule=rule)
         case Resend():

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 
 from app.domain.errors import Refusal
 from app.domain.order import OrderSnapshot
 from app.domain.refund import GatewayCapability, RefundPlan
 from app.domain.remaining import Remaining
+from app.ledger.learned import Learned
 from app.ledger.records import RefundRecord
+from app.stores.port import Features, ListedRefund, RefundPage, Update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,3 +161,83 @@ class WrongState:
 
     record: RefundRecord
     allowed: tuple[str, ...]  #: the states that do
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRefundNotFound:
+    """The store has no such refund under that order."""
+
+    store_refund_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundListing:
+    """A page of a store's refunds, each with the ledger's record of it."""
+
+    page: RefundPage
+    ours: Mapping[str, str]  #: the ledger's refund by the store's refund id
+    #: store: its own list; orders: its orders were read one by one; ledger: what the ledger has seen of it so far
+    served_by: Literal["store", "orders", "ledger"]
+    complete: bool  #: False when only what the ledger has seen could be given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneListed:
+    """A refund of a store with the ledger's record of it."""
+
+    listed: ListedRefund
+    refund_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaidByGateway:
+    """The refund was paid by the store's payment gateway; deleting its row has to be asked for expressly."""
+
+    store_refund_id: str
+    refund_id: str | None
+    certain: bool = True  #: False where the store's API does not tell whether a refund made by others was paid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoStoreRefund:
+    """The refund has no row in its store that could be deleted."""
+
+    record: RefundRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """The store's row of a refund is gone; the ledger keeps its record. No money came back by it."""
+
+    record: RefundRecord
+    listed: ListedRefund | None  #: the row as it was last; None when it had gone before
+    money_stays_paid: bool | None  #: its payment gateway had paid: the customer keeps the money; None: nobody knows
+    by_this: bool  #: deleted by this request; False when it was gone already
+
+
+Deletion = (
+    Deleted
+    | StoreNotFound
+    | RefundNotFound
+    | StoreRefundNotFound
+    | PaidByGateway
+    | NoStoreRefund
+    | WrongState
+    | StoreFailed
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amended:
+    """A refund's words were changed here, and in the store where its API can."""
+
+    record: RefundRecord
+    in_store: Update | Literal["not_asked", "unreachable"]  #: what became of a new reason there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a store can do, by what it says and by what its refunds have shown."""
+
+    features: Features
+    learned: Mapping[str, Learned]  #: by payment method

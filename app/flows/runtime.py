@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from app.crypto import Sealer
 from app.database import Connection, Database
 from app.domain.refund import StorePolicy
 from app.settings import Settings
@@ -52,5 +53,6 @@ class Runtime:
     jobs: Jobs
     meters: Meters
     executions: "Executions"
+    sealer: Sealer
     executor_id: str  #: names this process in leases
     clock: Callable[[], datetime]  #: aware UTC

@@ -20,16 +20,21 @@ class Shop:
 
 
 async def fail(
-    rt: Runtime, record: RefundRecord, failure: Failure, *, data: dict[str, Any] | None = None
+    rt: Runtime,
+    record: RefundRecord,
+    failure: Failure,
+    *,
+    data: dict[str, Any] | None = None,
+    store_refund_id: str | None = None,
 ) -> RefundRecord | None:
-    """Settle a refund as failed: no money moved."""
+    """Settle a refund as failed: no money moved. `store_refund_id` names a row that the store keeps all the same."""
     event = NewEvent(
         type="refund.failed",
         actor=rt.executor_id,
         data={"code": failure.code, "message": failure.message, **(data or {})},
     )
     async with rt.database.committing() as conn:
-        return await refunds.mark_failed(conn, record, event, failure=failure)
+        return await refunds.mark_failed(conn, record, event, failure=failure, store_refund_id=store_refund_id)
 
 
 async def settled(rt: Runtime, record: RefundRecord, after: RefundRecord | None) -> RefundRecord:

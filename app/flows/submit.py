@@ -10,12 +10,14 @@ from decimal import Decimal
 from ulid import ULID
 
 from app.domain.decision import check_command, decide
-from app.domain.errors import Refusal
+from app.domain.errors import Fault, Refusal
 from app.domain.order import OrderSnapshot
 from app.domain.order_state import differences, fingerprint
 from app.domain.refund import GatewayCapability, RefundCommand, RefundPlan
 from app.domain.sight import without_markers
 from app.flows.execute import carry_out, wait_for
+from app.flows.mirror import Where, mirror_order
+from app.flows.rejoin import outcome_of, untold
 from app.flows.results import (
     Accepted,
     AmbiguousOrderNumber,
@@ -34,7 +36,7 @@ from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is
 from app.ledger import quotes, refunds, search, standing
 from app.ledger.events import NewEvent
-from app.ledger.records import RefundRecord, command_json
+from app.ledger.records import RefundRecord, Via, command_json
 from app.stores.port import OrderNotFound, Priority, StoreError, StoreUnavailable
 
 #: Crockford's base 32, as in ULIDs: no I, L, O or U, so that a marker can be read aloud.
@@ -58,10 +60,12 @@ async def submit(
     request_id: str,
     wait_s: float,
     at_once: bool,
+    via: Via = "v1",
 ) -> Submission:
     """Take a refund on and wait for its outcome for at most `wait_s` seconds; it goes on after that.
 
-    Nothing is created when the answer is a "no". `at_once` accepts it unseen: a worker validates and sends it.
+    Nothing is created when the answer is a "no". `at_once` accepts it unseen: a worker validates and sends it. By the
+    front, a request without a key of its own joins an identical one whose outcome nobody was given.
     """
     arrived = rt.clock()
     command = replace(command, reason=without_markers(command.reason))
@@ -72,12 +76,20 @@ async def submit(
     known = await _opening(rt, caller, command, idempotency_key, content)
     if not isinstance(known, _New):
         return known
+    until = arrived + timedelta(seconds=wait_s)
+    joins = via == "front" and idempotency_key is None and command.external_reference is None
+    if joins and command.order_id is not None:
+        first = await untold(rt, known.store_id, command.order_id, content)
+        if first is not None:
+            return Accepted(record=await outcome_of(rt, first, until=until), replayed=True)
     try:
         store, policy = await rt.stores.open(known.store_id)
     except LookupError:
         return StoreNotFound(store=command.store)
+    if command.store_meta and store.api == "legacy":
+        return _no_meta()
     shop = Shop(store=store, policy=policy)
-    draft = _draft(rt, caller, command, known.store_id, content, request_id)
+    draft = replace(_draft(rt, caller, command, known.store_id, content, request_id), via=via)
     if at_once:
         return await _accept_unseen(rt, caller, draft, idempotency_key, content)
     found = await read_order(shop, command, read_at=known.now)
@@ -87,7 +99,9 @@ async def submit(
     if stale is not None:
         return stale
     wait = timedelta(seconds=wait_s)
-    reserved = await _reserve(rt, draft, found, shop, idempotency_key, waits=wait)
+    reserved = await _reserve(rt, draft, found, shop, idempotency_key, waits=wait, joins=joins)
+    if isinstance(reserved, Identical):
+        return Accepted(record=await outcome_of(rt, reserved.refund_id, until=until), replayed=True)
     if reserved is None:
         # The same key or reference was taken while the order was being read.
         known = await _opening(rt, caller, command, idempotency_key, content)
@@ -96,7 +110,10 @@ async def submit(
     if not isinstance(reserved, Reserved):
         return reserved
     execution = rt.executions.start(carry_out(rt, reserved.record, shop, alone=reserved.alone))
-    outcome = await wait_for(execution, until=arrived + wait, now=rt.clock())
+    if found.order.refunds or reserved.has_history:
+        where = Where(tenant_id=caller.tenant_id, store_id=known.store_id, store=command.store, api=store.api)
+        rt.executions.aside(mirror_order(rt, where, found.order))
+    outcome = await wait_for(execution, until=until, now=rt.clock())
     return Accepted(record=outcome or await as_it_is(rt, reserved.record), replayed=False)
 
 
@@ -105,7 +122,15 @@ class Reserved:
     """A refund that holds its part of the order."""
 
     record: RefundRecord
-    alone: bool  #: no other refund of ours stood against the order when it was reserved
+    alone: bool  #: no other refund of ours was unfinished on the order when it was reserved
+    has_history: bool  #: the ledger knows other refunds of the order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identical:
+    """An identical request was quicker, and its outcome has not been given to anyone."""
+
+    refund_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +187,7 @@ def content_fingerprint(command: RefundCommand) -> bytes:
 
 def money_fingerprint(command: RefundCommand) -> bytes:
     """Hash what a quote binds: everything but the wording and the references."""
-    same = replace(command, external_reference=None, reason="", reason_code=None, metadata={})
+    same = replace(command, external_reference=None, reason="", reason_code=None, metadata={}, store_meta={})
     return content_fingerprint(same)
 
 
@@ -173,9 +198,9 @@ def _normalised(value: object) -> object:
         return {
             name: format(Decimal(part).normalize(), "f")
             if name in amounts and isinstance(part, str) and part != "all"
-            # Whatever a caller keeps in metadata under such a name is no amount.
+            # Whatever a caller keeps there under such a name is no amount.
             else part
-            if name == "metadata"
+            if name in ("metadata", "store_meta")
             else _normalised(part)
             for name, part in value.items()
         }
@@ -189,7 +214,12 @@ def _differing(before: RefundCommand, now: RefundCommand) -> tuple[str, ...]:
     assert isinstance(ours, dict)
     assert isinstance(theirs, dict)
     ignored = ("quote_id", "expected_refunded_total")
-    return tuple(name for name in ours if name not in ignored and ours[name] != theirs[name])
+    wire_names = {"store_meta": "store_meta_data"}
+    return tuple(
+        wire_names.get(name, name)
+        for name in (*ours, *(theirs.keys() - ours.keys()))
+        if name not in ignored and ours.get(name) != theirs.get(name)
+    )
 
 
 async def read_order(
@@ -299,17 +329,39 @@ def planned(draft: RefundRecord, plan: RefundPlan) -> RefundRecord:
         amount=plan.amount,
         currency=plan.currency,
         decimals=plan.decimals,
+        payment_method=plan.payment_method,
     )
 
 
+def _no_meta() -> Refusal:
+    fault = Fault(
+        code="not_supported_by_store",
+        pointer="/store_meta_data",
+        message="The store's legacy API keeps no meta data with a refund; metadata is kept here, in the gateway.",
+        facts={"field": "store_meta_data", "api": "legacy"},
+    )
+    return Refusal(faults=(fault,))
+
+
 async def _reserve(
-    rt: Runtime, draft: RefundRecord, found: Reading, shop: Shop, idempotency_key: str | None, *, waits: timedelta
-) -> Reserved | Refusal | OrderBlocked | None:
+    rt: Runtime,
+    draft: RefundRecord,
+    found: Reading,
+    shop: Shop,
+    idempotency_key: str | None,
+    *,
+    waits: timedelta,
+    joins: bool,
+) -> Reserved | Identical | Refusal | OrderBlocked | None:
     """Decide on the order under its lock and reserve the refund; None when key or reference was taken meanwhile."""
     order = found.order
     try:
         async with rt.database.transaction() as conn:
             await standing.lock_order(conn, draft.store_id, order.id)
+            if joins:
+                first = await standing.identical(conn, draft.store_id, order.id, draft.fingerprint)
+                if first is not None:
+                    return Identical(refund_id=first)
             against = await standing.commitments(conn, draft.store_id, order.id, snapshot_read_at=order.read_at)
             if against.in_doubt is not None:
                 return OrderBlocked(refund_id=against.in_doubt)
@@ -329,7 +381,7 @@ async def _reserve(
                 lease=timedelta(seconds=rt.settings.lease_s),
                 waits=waits,
             )
-            return Reserved(record=record, alone=not against.holds)
+            return Reserved(record=record, alone=not against.unfinished, has_history=bool(against.holds))
     except refunds.AlreadyThere:
         return None
 

@@ -1,53 +1,28 @@
-"""Looking at stores and orders, live; nothing is written."""
-
-from dataclasses import dataclass
-from datetime import datetime
+"""Looking at stores and orders, live; no store is written to."""
 
 from app.domain.remaining import remaining
+from app.flows.mirror import mirror_order
 from app.flows.results import Caller, OrderView, StoreFailed, StoreNotFound
 from app.flows.runtime import Runtime
-from app.ledger import search, standing
-from app.stores.port import HealthReport, Store, StoreError, StoreUnavailable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    store_id: str
-    store: Store
-    now: datetime  #: the ledger's clock
-
-
-async def _find(rt: Runtime, caller: Caller, store: str) -> _Found | StoreNotFound:
-    async with rt.database.reading() as conn:
-        opening = await search.opening(conn, caller.tenant_id, store, idempotency_key=None, external_reference=None)
-    if opening.store_id is None or (caller.store_ids is not None and opening.store_id not in caller.store_ids):
-        return StoreNotFound(store=store)
-    try:
-        adapter, _ = await rt.stores.open(opening.store_id)
-    except LookupError:
-        return StoreNotFound(store=store)
-    return _Found(store_id=opening.store_id, store=adapter, now=opening.now)
-
-
-def _failed(error: StoreError) -> StoreFailed:
-    retry_after_s = error.retry_after_s if isinstance(error, StoreUnavailable) else None
-    return StoreFailed(code=error.code, message=str(error), retry_after_s=retry_after_s)
+from app.flows.shop import failed, open_store
+from app.ledger import standing
+from app.stores.port import HealthReport, StoreError
 
 
 async def order(rt: Runtime, caller: Caller, store: str, order_id: str) -> OrderView | StoreNotFound | StoreFailed:
     """Read an order and give what is still refundable of it, our refunds under way taken off."""
-    found = await _find(rt, caller, store)
+    found = await open_store(rt, caller, store)
     if isinstance(found, StoreNotFound):
         return found
     try:
         snapshot = await found.store.read_order(order_id, read_at=found.now)
     except StoreError as error:
-        return _failed(error)
+        return failed(error)
     capability = await found.store.payment_capability(snapshot.payment_method)
     async with rt.database.reading() as conn:
-        held = await standing.holds(conn, found.store_id, snapshot.id, snapshot_read_at=snapshot.read_at)
-        ours = await search.of_order(conn, caller.tenant_id, found.store_id, snapshot.id)
-        blocked_by = await standing.doubtful(conn, found.store_id, snapshot.id)
+        held = await standing.holds(conn, found.where.store_id, snapshot.id, snapshot_read_at=snapshot.read_at)
+        blocked_by = await standing.doubtful(conn, found.where.store_id, snapshot.id)
+    ours = await mirror_order(rt, found.where, snapshot)
     return OrderView(
         order=snapshot,
         remaining=remaining(snapshot, held),
@@ -59,7 +34,7 @@ async def order(rt: Runtime, caller: Caller, store: str, order_id: str) -> Order
 
 async def health(rt: Runtime, caller: Caller, store: str) -> HealthReport | StoreNotFound:
     """Look a store over: reachability, versions, permissions, clock, and what its payment methods can do."""
-    found = await _find(rt, caller, store)
+    found = await open_store(rt, caller, store)
     if isinstance(found, StoreNotFound):
         return found
     return await found.store.check()

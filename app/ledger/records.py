@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from app.domain.order import TaxPart
 from app.domain.refund import (
@@ -14,15 +14,21 @@ from app.domain.refund import (
     LinesRequest,
     Money,
     Observation,
-    PaymentMode,
     PlanLine,
+    RecordedPayment,
     RefundCommand,
     RefundPlan,
     Status,
+    StoreApi,
     TaxRequest,
 )
 
 Json = dict[str, Any]
+
+#: api: asked of the gateway; store: made by others, in the store's admin or past the gateway.
+Origin = Literal["api", "store"]
+#: The normalized API, the front for WooCommerce's clients, or a store where it was seen.
+Via = Literal["v1", "front", "seen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +59,12 @@ class RefundRecord:
     amount: Decimal | None
     currency: str | None
     decimals: int | None
-    payment: PaymentMode
+    payment: RecordedPayment
     restock: bool
     reason: str
     reason_code: str | None
     metadata: Mapping[str, str]
-    origin: str
+    origin: Origin
     marker: str
     status: Status
     money: Money
@@ -80,6 +86,13 @@ class RefundRecord:
     created_at: datetime
     updated_at: datetime
     settled_at: datetime | None
+    payment_method: str | None = None  #: the order's payment gateway; None where it was never read
+    sent_via: StoreApi | None = None  #: the API of the last attempt
+    via: Via = "v1"
+    told_at: datetime | None = None  #: when a front's client was given the outcome
+    deleted_at: datetime | None = None  #: when its row in the store was deleted, or found to be gone
+    deleted_by: str | None = None
+    duplicate_of: str | None = None  #: the refund of ours that this one turned out to be
 
 
 def record_of(row: Mapping[str, Any]) -> RefundRecord:
@@ -133,8 +146,17 @@ def _lines_from(value: Any) -> LinesRequest | None:
 
 
 def command_json(command: RefundCommand) -> Json:
-    """Write a command; amounts keep the digits they were given with."""
-    return {
+    """Write a command; amounts keep the digits they were given with.
+
+    Fields that came later are written only where they say something: the fingerprints of older requests are made of
+    this, and have to stay what they were.
+    """
+    later: Json = {}
+    if command.store_meta:
+        later["store_meta"] = dict(command.store_meta)
+    if command.dialect != "gateway":
+        later["dialect"] = command.dialect
+    return later | {
         "store": command.store,
         "order_id": command.order_id,
         "order_number": command.order_number,
@@ -208,6 +230,9 @@ def plan_json(plan: RefundPlan) -> Json:
         "payment": plan.payment,
         "restock": plan.restock,
         "reason": plan.reason,
+        "payment_method": plan.payment_method,
+        "is_partial": plan.is_partial,
+        "store_meta": dict(plan.store_meta),
     }
 
 

@@ -12,7 +12,7 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from app.database import Connection
-from app.domain.refund import Failure, Money, Observation, PaymentMode, RefundPlan, Status
+from app.domain.refund import Failure, Money, Observation, RecordedPayment, RefundPlan, Status, StoreApi
 from app.ledger.events import NewEvent
 from app.ledger.records import (
     LastAnswer,
@@ -33,13 +33,13 @@ class AlreadyThere(Exception):
     """The idempotency key or the external reference was taken in the meantime."""
 
 
-def money_of(status: Status, payment: PaymentMode) -> Money:
+def money_of(status: Status, payment: RecordedPayment) -> Money:
     """Say what a status means for the money; a manual refund's money is always outside."""
     match status:
         case "pending" | "failed" | "canceled":
             return "not_moved"
         case "succeeded":
-            return "moved" if payment == "gateway" else "outside"
+            return "moved" if payment == "gateway" else "outside" if payment == "manual" else "unknown"
         case "sending" | "uncertain" | "needs_review":
             return "unknown" if payment == "gateway" else "outside"
 
@@ -101,6 +101,8 @@ _GIVEN = (
     "expires_at",
     "request_id",
     "created_by",
+    "payment_method",
+    "via",
 )
 
 
@@ -132,12 +134,12 @@ async def insert(
 WITH changed AS (
     INSERT INTO refund (id, tenant_id, store_id, order_id, order_number, external_reference, fingerprint, command, plan,
         amount, currency, decimals, payment, restock, reason, reason_code, metadata, origin, marker, status, money,
-        executor, lease_until, waited_for_until, due_at, expires_at, request_id, created_by)
+        executor, lease_until, waited_for_until, due_at, expires_at, request_id, created_by, payment_method, via)
     VALUES (%(id)s, %(tenant_id)s, %(store_id)s, %(order_id)s, %(order_number)s, %(external_reference)s,
         %(fingerprint)s, %(command)s, %(plan)s, %(amount)s, %(currency)s, %(decimals)s, %(payment)s, %(restock)s,
         %(reason)s, %(reason_code)s, %(metadata)s, %(origin)s, %(marker)s, %(status)s, %(money)s, %(executor)s,
         now() + %(lease)s, now() + %(waits)s, CASE WHEN %(lease)s::interval IS NULL THEN now() END, %(expires_at)s,
-        %(request_id)s, %(created_by)s)
+        %(request_id)s, %(created_by)s, %(payment_method)s, %(via)s)
     RETURNING *
 ), keyed AS (
     INSERT INTO idempotency_key (tenant_id, key, fingerprint, refund_id)
@@ -166,19 +168,20 @@ async def mark_planned(
         "amount": plan.amount,
         "currency": plan.currency,
         "decimals": plan.decimals,
+        "payment_method": plan.payment_method,
     }
     return await _change(
         conn,
         record,
         "plan = %(plan)s, order_id = %(order_id)s, order_number = %(order_number)s, amount = %(amount)s,"
-        " currency = %(currency)s, decimals = %(decimals)s",
+        " currency = %(currency)s, decimals = %(decimals)s, payment_method = %(payment_method)s",
         event,
         values,
     )
 
 
 async def mark_sending(
-    conn: Connection, record: RefundRecord, event: NewEvent, *, lease: timedelta
+    conn: Connection, record: RefundRecord, event: NewEvent, *, lease: timedelta, sent_via: StoreApi
 ) -> RefundRecord | None:
     """Put on record that the refund is about to leave; has to be committed before the first byte does.
 
@@ -190,9 +193,9 @@ async def mark_sending(
             record,
             "status = 'sending', money = %(money)s, attempts = attempts + 1, sent_at = clock_timestamp(),"
             " touch_lost_at = NULL, answer = NULL, due_at = NULL, failure = NULL,"
-            " lease_until = clock_timestamp() + %(lease)s",
+            " lease_until = clock_timestamp() + %(lease)s, sent_via = %(sent_via)s",
             event,
-            {"money": money_of("sending", record.payment), "lease": lease},
+            {"money": money_of("sending", record.payment), "lease": lease, "sent_via": sent_via},
         )
     except errors.UniqueViolation as error:
         raise OrderBusy from error
@@ -229,15 +232,24 @@ async def mark_failed(
     *,
     failure: Failure,
     evidence: Sequence[Observation] = (),
+    store_refund_id: str | None = None,
 ) -> RefundRecord | None:
-    """Settle a refund of which it is known that no money moved; its hold is gone."""
+    """Settle a refund of which it is known that no money moved; its hold is gone.
+
+    `store_refund_id` names a row that the store has kept all the same, as the legacy API does after a decline.
+    """
     return await _change(
         conn,
         record,
         "status = 'failed', money = 'not_moved', settled_at = clock_timestamp(), lease_until = NULL, due_at = NULL,"
-        " failure = %(failure)s, evidence = evidence || %(evidence)s",
+        " failure = %(failure)s, store_refund_id = coalesce(%(store_refund_id)s, store_refund_id),"
+        " evidence = evidence || %(evidence)s",
         event,
-        {"failure": Jsonb(failure_json(failure)), "evidence": _evidence(evidence)},
+        {
+            "failure": Jsonb(failure_json(failure)),
+            "store_refund_id": store_refund_id,
+            "evidence": _evidence(evidence),
+        },
     )
 
 
@@ -387,3 +399,42 @@ async def find(conn: Connection, tenant_id: str, refund_id: str) -> RefundRecord
         await conn.execute(_SELECT + "WHERE refund.tenant_id = %s AND refund.id = %s", (tenant_id, refund_id))
     ).fetchone()
     return None if row is None else record_of(row)
+
+
+async def amend(
+    conn: Connection, record: RefundRecord, changed: Mapping[str, Any], event: NewEvent
+) -> RefundRecord | None:
+    """Change a refund's reason, reason code or metadata; None while it is being sent or its outcome is not known.
+
+    A pending one is sent with the new reason; its fence moves on, so that a process about to send it notices. Others
+    keep their fence: nobody's hold on them is touched.
+    """
+    values = {
+        "reason": changed.get("reason", record.reason),
+        "reason_code": changed.get("reason_code", record.reason_code),
+        "metadata": Jsonb(dict(changed.get("metadata", record.metadata))),
+    }
+    row = await (
+        await conn.execute(
+            "WITH changed AS (UPDATE refund SET reason = %(reason)s, reason_code = %(reason_code)s,"
+            " metadata = %(metadata)s, updated_at = clock_timestamp(),"
+            " plan = CASE WHEN status = 'pending' AND plan IS NOT NULL"
+            "  THEN jsonb_set(plan, '{reason}', to_jsonb(%(reason)s::text)) ELSE plan END,"
+            " command = CASE WHEN status = 'pending'"
+            "  THEN jsonb_set(command, '{reason}', to_jsonb(%(reason)s::text)) ELSE command END,"
+            " fence = fence + (status = 'pending')::int"
+            " WHERE id = %(id)s AND (status IN ('succeeded', 'failed', 'canceled', 'needs_review')"
+            "  OR (status = 'pending' AND fence = %(fence)s AND lease_until IS NULL)) RETURNING *)" + _LOGGED,
+            {"id": record.id, "fence": record.fence, **event.params(), **values},
+        )
+    ).fetchone()
+    return None if row is None else record_of(row)
+
+
+async def mark_told(conn: Connection, refund_id: str) -> None:
+    """Note that a client of the front was given the refund's outcome: the same request again means another refund."""
+    await conn.execute(
+        "UPDATE refund SET told_at = clock_timestamp() WHERE id = %s AND via = 'front' AND told_at IS NULL"
+        " AND status IN ('succeeded', 'failed', 'canceled')",
+        (refund_id,),
+    )

@@ -70,6 +70,10 @@ class RefundFilters:
     money: str | None = None
     external_reference: str | None = None
     origin: str | None = None
+    via: str | None = None
+    payment: str | None = None
+    payment_method: str | None = None
+    deleted: bool | None = None  #: whether its row in the store is gone
     reason_code: str | None = None
     currency: str | None = None
     created_from: datetime | None = None
@@ -89,6 +93,10 @@ _CONDITIONS: Mapping[str, LiteralString] = {
     "money": "refund.money = %(money)s",
     "external_reference": "refund.external_reference = %(external_reference)s",
     "origin": "refund.origin = %(origin)s",
+    "via": "refund.via = %(via)s",
+    "payment": "refund.payment = %(payment)s",
+    "payment_method": "refund.payment_method = %(payment_method)s",
+    "deleted": "(refund.deleted_at IS NOT NULL) = %(deleted)s",
     "reason_code": "refund.reason_code = %(reason_code)s",
     "currency": "refund.currency = %(currency)s",
     "created_from": "refund.created_at >= %(created_from)s",
@@ -105,10 +113,11 @@ async def page(
 ) -> list[RefundRecord]:
     """Read a page of refunds, newest first, from behind `after` (a refund's id).
 
-    Keyset on the id, which grows with time, so that page 10,000 costs what the first does.
+    Keyset on the id, which grows with time, so that page 10,000 costs what the first does. Refunds that turned out to
+    be another one are left out.
     """
     params: dict[str, Any] = {"tenant_id": tenant_id, "limit": limit, "after": after}
-    query: LiteralString = _SELECT + "WHERE refund.tenant_id = %(tenant_id)s"
+    query: LiteralString = _SELECT + "WHERE refund.tenant_id = %(tenant_id)s AND refund.duplicate_of IS NULL"
     if after is not None:
         query += " AND refund.id < %(after)s"
     for name, condition in _CONDITIONS.items():
@@ -124,10 +133,55 @@ async def of_order(conn: Connection, tenant_id: str, store_id: str, order_id: st
     """Map the store's refund ids of an order to ours."""
     cursor = await conn.execute(
         "SELECT store_refund_id, id FROM refund WHERE tenant_id = %s AND store_id = %s AND order_id = %s"
-        " AND store_refund_id IS NOT NULL",
+        " AND store_refund_id IS NOT NULL AND duplicate_of IS NULL",
         (tenant_id, store_id, order_id),
     )
     return {row["store_refund_id"]: row["id"] for row in await cursor.fetchall()}
+
+
+async def with_store_row(conn: Connection, tenant_id: str, store_id: str, *, limit: int = 10_000) -> list[RefundRecord]:
+    """Read the refunds of a store that have a row there as far as is known, newest first."""
+    cursor = await conn.execute(
+        _SELECT + "WHERE refund.tenant_id = %s AND refund.store_id = %s AND refund.store_refund_id IS NOT NULL"
+        " AND refund.deleted_at IS NULL AND refund.duplicate_of IS NULL AND refund.amount IS NOT NULL"
+        " ORDER BY refund.id DESC LIMIT %s",
+        (tenant_id, store_id, limit),
+    )
+    return [record_of(row) for row in await cursor.fetchall()]
+
+
+async def of_store_refund(
+    conn: Connection, tenant_id: str, store_id: str, order_id: str, store_refund_id: str
+) -> RefundRecord | None:
+    """Read the refund that a store's row belongs to, ours before one that was only seen."""
+    row = await (
+        await conn.execute(
+            _SELECT + "WHERE refund.tenant_id = %s AND refund.store_id = %s AND refund.order_id = %s"
+            " AND refund.store_refund_id = %s AND refund.duplicate_of IS NULL ORDER BY refund.origin LIMIT 1",
+            (tenant_id, store_id, order_id, store_refund_id),
+        )
+    ).fetchone()
+    return None if row is None else record_of(row)
+
+
+async def moved(conn: Connection, tenant_id: str, refund_ids: list[str]) -> frozenset[str]:
+    """Give those of some refunds whose money is known to have moved."""
+    cursor = await conn.execute(
+        "SELECT id FROM refund WHERE tenant_id = %s AND id = ANY(%s) AND money = 'moved'", (tenant_id, refund_ids)
+    )
+    return frozenset(row["id"] for row in await cursor.fetchall())
+
+
+async def under_way(conn: Connection, store_id: str, order_id: str) -> RefundRecord | None:
+    """Read a refund of an order whose outcome is not known yet."""
+    row = await (
+        await conn.execute(
+            _SELECT + "WHERE refund.store_id = %s AND refund.order_id = %s"
+            " AND refund.status IN ('sending', 'uncertain', 'needs_review') ORDER BY refund.id LIMIT 1",
+            (store_id, order_id),
+        )
+    ).fetchone()
+    return None if row is None else record_of(row)
 
 
 async def counts_by_status(conn: Connection) -> Mapping[str, int]:

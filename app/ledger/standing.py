@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 from app.database import Connection
-from app.domain.order import RefundedLine
 from app.domain.refund import Status
-from app.domain.remaining import Hold
+from app.domain.remaining import Hold, refunded_lines
 from app.ledger.records import RefundRecord, plan_from
 
 
@@ -54,6 +53,36 @@ class Commitments:
 
     holds: tuple[Hold, ...]
     in_doubt: str | None  #: the refund that blocks the order; see `doubtful`
+    unfinished: int  #: refunds among the holds that are under way or in review
+
+
+async def commitments(
+    conn: Connection, store_id: str, order_id: str, *, snapshot_read_at: datetime, before: str | None = None
+) -> Commitments:
+    """Give the refunds of this order that count against it, whether or not a snapshot shows them.
+
+    Counts pending (once planned), sending, uncertain and needs_review, and those that succeeded at or after the
+    snapshot was begun to be read (`snapshot_read_at`, aware UTC). needs_review counts because a person may yet find
+    that the store paid. Gateway refunds that succeeded count for ever: when the store no longer shows a row, because
+    somebody deleted it or it never came to be, the money has left all the same. `before` leaves out a refund itself
+    and those that were reserved after it.
+    """
+    cursor = await conn.execute(
+        "SELECT id, amount, plan, marker, store_refund_id, status, " + _IN_DOUBT + " AS in_doubt,"
+        " (status <> 'succeeded' OR settled_at >= %(read_at)s OR money = 'moved') AS counts_unseen,"
+        " (status = 'succeeded' AND settled_at < %(read_at)s) AS is_past"
+        " FROM refund WHERE store_id = %(store_id)s AND order_id = %(order_id)s AND duplicate_of IS NULL"
+        " AND ((plan IS NOT NULL AND status IN ('pending', 'sending', 'uncertain', 'needs_review', 'succeeded'))"
+        "      OR (origin = 'store' AND money = 'moved'))"
+        " AND (%(before)s::text IS NULL OR id < %(before)s OR status = 'succeeded')",
+        {"store_id": store_id, "order_id": order_id, "read_at": snapshot_read_at, "before": before},
+    )
+    rows = await cursor.fetchall()
+    return Commitments(
+        holds=tuple(_hold(row) for row in rows),
+        in_doubt=next((row["id"] for row in rows if row["in_doubt"]), None),
+        unfinished=sum(row["status"] != "succeeded" for row in rows),
+    )
 
 
 async def holds(
@@ -64,38 +93,30 @@ async def holds(
     return found.holds
 
 
-async def commitments(
-    conn: Connection, store_id: str, order_id: str, *, snapshot_read_at: datetime, before: str | None = None
-) -> Commitments:
-    """Give our refunds on this order that a snapshot read from `snapshot_read_at` (aware UTC) on may not show yet.
+async def identical(conn: Connection, store_id: str, order_id: str, fingerprint: bytes) -> str | None:
+    """Name a refund of the same content whose outcome its client was never given; None when there is none.
 
-    Counts pending (once planned), sending, uncertain and needs_review, and those that succeeded at or after the
-    reading began. needs_review counts because a person may yet find that the store paid. `before` leaves out a refund
-    itself and those that were reserved after it.
+    Only of those that came in by the front. Asked under the order's lock before a refund is reserved, it makes one
+    refund of identical requests, however close together they arrive.
     """
-    cursor = await conn.execute(
-        "SELECT id, amount, plan, marker, store_refund_id, " + _IN_DOUBT + " AS in_doubt FROM refund"
-        " WHERE store_id = %(store_id)s AND order_id = %(order_id)s AND plan IS NOT NULL"
-        " AND (status IN ('pending', 'sending', 'uncertain', 'needs_review')"
-        "      OR (status = 'succeeded' AND settled_at >= %(read_at)s))"
-        " AND (%(before)s::text IS NULL OR id < %(before)s)",
-        {"store_id": store_id, "order_id": order_id, "read_at": snapshot_read_at, "before": before},
-    )
-    rows = await cursor.fetchall()
-    return Commitments(
-        holds=tuple(_hold(row) for row in rows), in_doubt=next((row["id"] for row in rows if row["in_doubt"]), None)
-    )
+    row = await (
+        await conn.execute(
+            "SELECT id FROM refund WHERE store_id = %s AND order_id = %s AND fingerprint = %s"
+            " AND via = 'front' AND told_at IS NULL AND status <> 'canceled'"
+            " AND created_at > clock_timestamp() - interval '24 hours' ORDER BY id LIMIT 1",
+            (store_id, order_id, fingerprint),
+        )
+    ).fetchone()
+    return None if row is None else str(row["id"])
 
 
 def _hold(row: Mapping[str, Any]) -> Hold:
-    plan = plan_from(row["plan"])
     return Hold(
         refund_id=row["id"],
         amount=row["amount"],
-        lines=tuple(
-            RefundedLine(item_id=line.line_id, quantity=line.quantity, net=line.net, taxes=line.taxes)
-            for line in plan.lines
-        ),
+        lines=() if row["plan"] is None else refunded_lines(plan_from(row["plan"])),
         marker=row["marker"],
         store_refund_id=row["store_refund_id"],
+        counts_unseen=row["counts_unseen"],
+        is_past=row["is_past"],
     )

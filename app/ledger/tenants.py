@@ -11,6 +11,7 @@ from ulid import ULID
 from app.database import Connection
 from app.domain.refund import StorePolicy
 
+#: As it was configured; `auto` until it was found out which API the store has.
 StoreApi = Literal["v3", "legacy", "auto"]
 StoreAuth = Literal["basic", "query", "oauth1"]
 
@@ -42,6 +43,19 @@ class StoreRow:
     disabled_at: datetime | None
 
 
+#: What a WooCommerce client may read through the gateway beside refunds.
+FrontRead = Literal["orders", "products", "customers", "payment_gateways", "settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontOptions:
+    """How the front for WooCommerce's own clients treats a key."""
+
+    unknown_status: Literal[202, 504] = 504  #: the answer's status while a refund's outcome is not known
+    wait_s: float | None = None  #: how long a refund may keep its client waiting; None: as the settings say
+    reads: frozenset[FrontRead] = frozenset()  #: what is passed through to the store
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRow:
     """An API key as the ledger keeps it; its text is not known to anyone but its owner."""
@@ -54,6 +68,9 @@ class KeyRow:
     store_ids: frozenset[str] | None  #: None: every store of the tenant
     created_at: datetime
     revoked_at: datetime | None
+    consumer_key: str | None = None  #: of a key for WooCommerce's own clients; other keys have none
+    consumer_secret: bytes | None = field(default=None, repr=False)  #: sealed; the row's id is the associated data
+    front: FrontOptions = field(default_factory=FrontOptions)
 
 
 def new_tenant_id() -> str:
@@ -193,12 +210,29 @@ async def add_key(
     secret_hash: bytes,
     scopes: Iterable[str],
     store_ids: Iterable[str] | None = None,
+    consumer_key: str | None = None,
+    consumer_secret: bytes | None = None,
+    front: FrontOptions | None = None,
 ) -> KeyRow:
-    """Add an API key by the hash of its text."""
+    """Add an API key by the hash of its text; one for WooCommerce's clients with its sealed secret besides.
+
+    OAuth 1.0a can only be verified with the secret itself.
+    """
     cursor = await conn.execute(
-        "INSERT INTO api_key (id, tenant_id, name, secret_hash, scopes, store_ids)"
-        " VALUES (%s, %s, %s, %s, %s, %s) RETURNING *",
-        (id, tenant_id, name, secret_hash, sorted(set(scopes)), None if store_ids is None else sorted(set(store_ids))),
+        "INSERT INTO api_key"
+        " (id, tenant_id, name, secret_hash, scopes, store_ids, consumer_key, consumer_secret, front)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING *",
+        (
+            id,
+            tenant_id,
+            name,
+            secret_hash,
+            sorted(set(scopes)),
+            None if store_ids is None else sorted(set(store_ids)),
+            consumer_key,
+            consumer_secret,
+            Jsonb({} if front is None else front_json(front)),
+        ),
     )
     row = await cursor.fetchone()
     assert row is not None
@@ -218,6 +252,20 @@ async def key_by_id(conn: Connection, key_id: str) -> KeyRow | None:
     return _key(row) if row else None
 
 
+async def key_by_consumer_key(conn: Connection, consumer_key: str) -> KeyRow | None:
+    """Find the key of any tenant that a WooCommerce client names, revoked or not."""
+    cursor = await conn.execute("SELECT * FROM api_key WHERE consumer_key = %s", (consumer_key,))
+    row = await cursor.fetchone()
+    return _key(row) if row else None
+
+
+async def settle_api(conn: Connection, store_id: str, api: StoreApi) -> None:
+    """Keep which API was found out for a store that was added with `auto`."""
+    await conn.execute(
+        "UPDATE store SET api = %s, version = version + 1 WHERE id = %s AND api = 'auto'", (api, store_id)
+    )
+
+
 async def revoke_key(conn: Connection, tenant_id: str, key_id: str) -> bool:
     """Take a key out of use for ever; False when the tenant has no such key, or it is revoked already."""
     cursor = await conn.execute(
@@ -234,15 +282,28 @@ def policy_json(policy: StorePolicy) -> dict[str, Any]:
         "manual_refunds_of_unpaid_orders": policy.manual_refunds_of_unpaid_orders,
         "marker_in_reason": policy.marker_in_reason,
         "on_absence": policy.on_absence,
+        "refunding_methods": sorted(policy.refunding_methods),
     }
 
 
 def policy_from(value: dict[str, Any]) -> StorePolicy:
     """Read a policy; what an older row does not say has its default."""
     known = {name: value[name] for name in StorePolicy.__dataclass_fields__ if name in value}
-    if "refundable_statuses" in known:
-        known["refundable_statuses"] = frozenset(known["refundable_statuses"])
+    for name in ("refundable_statuses", "refunding_methods"):
+        if name in known:
+            known[name] = frozenset(known[name])
     return StorePolicy(**known)
+
+
+def front_json(options: FrontOptions) -> dict[str, Any]:
+    """Write the options of a key for WooCommerce's clients as the `front` column keeps them."""
+    return {"unknown_status": options.unknown_status, "wait_s": options.wait_s, "reads": sorted(options.reads)}
+
+
+def front_from(value: dict[str, Any]) -> FrontOptions:
+    """Read the options; what an older row does not say has its default."""
+    known = {name: value[name] for name in FrontOptions.__dataclass_fields__ if name in value}
+    return FrontOptions(**{**known, "reads": frozenset(known.get("reads", ()))})
 
 
 def _store(row: dict[str, Any]) -> StoreRow:
@@ -256,5 +317,6 @@ def _key(row: dict[str, Any]) -> KeyRow:
             **row,
             "scopes": frozenset(row["scopes"]),
             "store_ids": None if store_ids is None else frozenset(store_ids),
+            "front": front_from(row["front"]),
         }
     )

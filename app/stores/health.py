@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 from app import outbound
 from app.outbound import Answer
+from app.stores.answers import Reply, http_date, read_failure
+from app.stores.calls import StoreCalls
+from app.stores.features import legacy_index
 from app.stores.gate import BreakerOpen
 from app.stores.port import Check, HealthReport, PaymentMethod, StoreMisconfigured
 from app.stores.reading import JsonObject, Unreadable, flag_of, mapping, text_of
-from app.stores.woo_v3_answers import Reply, http_date, read_failure
-from app.stores.woo_v3_calls import WooV3Calls
+from app.stores.woo_v3_answers import V3_CODES
 from app.stores.woo_v3_wire import decimals_setting, payment_methods
 
 _CLOCK_TOLERANCE_S = 60.0
@@ -19,7 +21,7 @@ _CERTIFICATE_WARNING = timedelta(days=14)
 _STATUS_FIELDS = (
     "environment.version,settings.currency,settings.number_of_decimals,settings.HPOS_enabled,settings.HPOS_sync_enabled"
 )
-_KEY_REMEDY = (
+KEY_REMEDY = (
     "In WooCommerce > Settings > Advanced > REST API, make a key with the permission Read/Write for a user with the "
     "role Shop manager, and store it here. If the key is right, the host may strip the Authorization header: use the "
     "query authentication then."
@@ -27,7 +29,9 @@ _KEY_REMEDY = (
 
 
 @dataclass(slots=True)
-class _Findings:
+class Findings:
+    """What a look-over has found out so far."""
+
     checks: list[Check] = field(default_factory=list)
     woocommerce_version: str | None = None
     currency: str | None = None
@@ -38,9 +42,11 @@ class _Findings:
     apis: list[str] = field(default_factory=list)
 
     def add(self, name: str, ok: bool | None, detail: str, remedy: str | None = None) -> None:
+        """Write a check down; a remedy is for one that did not pass."""
         self.checks.append(Check(name=name, ok=ok, detail=detail, remedy=None if ok else remedy))
 
     def report(self) -> HealthReport:
+        """Give everything found."""
         return HealthReport(
             ok=all(check.ok is not False for check in self.checks),
             checks=tuple(self.checks),
@@ -54,19 +60,19 @@ class _Findings:
         )
 
 
-async def examine(calls: WooV3Calls) -> HealthReport:
+async def examine(calls: StoreCalls) -> HealthReport:
     """Look a store over, from its name to its payment gateways; what cannot be found out is None, nothing is raised."""
-    findings = _Findings()
-    if await _connection(calls, findings):
+    findings = Findings()
+    if await check_connection(calls, findings):
         await _apis(calls, findings)
         if await _credentials(calls, findings):
             await _write_permission(calls, findings)
-            await _system(calls, findings)
-            await _payment_methods(calls, findings)
+            await read_system(calls, findings)
+            await check_payment_methods(calls, findings)
     return findings.report()
 
 
-async def _connection(calls: WooV3Calls, findings: _Findings) -> bool:
+async def check_connection(calls: StoreCalls, findings: Findings) -> bool:
     """Check address, DNS and TLS; say whether there is any point in going on."""
     try:
         probe = await calls.probe()
@@ -105,19 +111,13 @@ async def _connection(calls: WooV3Calls, findings: _Findings) -> bool:
     return True
 
 
-async def _apis(calls: WooV3Calls, findings: _Findings) -> None:
+async def _apis(calls: StoreCalls, findings: Findings) -> None:
     """Check which APIs the store offers, and its clock, from its two public indexes."""
-    asked_at = datetime.now(UTC)
-    index = await _index(calls, "wp-json/", {"_fields": "namespaces"})
-    _clock(findings, index, asked_at)
-    listed = None if index is None else _object(index).get("namespaces")
-    namespaces = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-    findings.apis += [name for name in namespaces if name in ("wc/v1", "wc/v2", "wc/v3")]
-    legacy = await _index(calls, "wc-api/v3/", {})
-    store = {} if legacy is None else _object(legacy).get("store")
-    if isinstance(store, dict) and isinstance(store.get("wc_version"), str):
+    index, namespaces = await check_clock(calls, findings)
+    legacy = await legacy_index(calls)
+    if legacy is not None:
         findings.apis.append("wc-api/v3")
-        findings.woocommerce_version = store["wc_version"][:20]
+        findings.woocommerce_version = legacy.version
     if "wc/v3" in namespaces:
         findings.add("rest_api", True, f"Offers {', '.join(findings.apis)}.")
     elif namespaces:
@@ -137,7 +137,23 @@ async def _apis(calls: WooV3Calls, findings: _Findings) -> None:
         )
 
 
-async def _index(calls: WooV3Calls, path: str, params: dict[str, str]) -> Answer | None:
+async def check_clock(calls: StoreCalls, findings: Findings) -> tuple[Answer | None, list[str]]:
+    """Compare the store's clock with ours, and give WordPress's public index with its namespaces."""
+    asked_at = datetime.now(UTC)
+    index = await _index(calls, "wp-json/", {"_fields": "namespaces"})
+    _clock(findings, index, asked_at)
+    namespaces = namespaces_of(index)
+    findings.apis += [name for name in namespaces if name in ("wc/v1", "wc/v2", "wc/v3")]
+    return index, namespaces
+
+
+def namespaces_of(index: Answer | None) -> list[str]:
+    """Read the APIs that WordPress's index names."""
+    listed = None if index is None else _object(index).get("namespaces")
+    return [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+
+
+async def _index(calls: StoreCalls, path: str, params: dict[str, str]) -> Answer | None:
     try:
         return await calls.open_get(path, params)
     except (outbound.OutboundError, StoreMisconfigured):
@@ -145,12 +161,12 @@ async def _index(calls: WooV3Calls, path: str, params: dict[str, str]) -> Answer
 
 
 def _object(answer: Answer) -> JsonObject:
-    document = Reply.of(answer).document
+    document = Reply.of(answer, V3_CODES).document
     value = None if document is None else document.value
     return value if isinstance(value, dict) else {}
 
 
-def _clock(findings: _Findings, answer: Answer | None, asked_at: datetime) -> None:
+def _clock(findings: Findings, answer: Answer | None, asked_at: datetime) -> None:
     now = datetime.now(UTC)
     theirs = None if answer is None else http_date(answer.headers.get("date", ""))
     if theirs is None:
@@ -168,47 +184,49 @@ def _clock(findings: _Findings, answer: Answer | None, asked_at: datetime) -> No
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Got:
+class Got:
+    """What a read gave, or why it gave nothing."""
+
     value: object
     problem: str | None
     code: str | None
 
 
-async def _get(calls: WooV3Calls, path: str, params: dict[str, str]) -> _Got:
+async def get(calls: StoreCalls, path: str, params: dict[str, str]) -> Got:
     """Read once, without retries: a check should say what it saw."""
     try:
         reply = await calls.exchange("GET", path, params, call="check", priority="interactive")
     except (outbound.OutboundError, BreakerOpen, StoreMisconfigured) as error:
-        return _Got(value=None, problem=str(error), code=None)
+        return Got(value=None, problem=str(error), code=None)
     failure = read_failure(reply, secrets=calls.connection.secrets)
     if failure is not None:
-        return _Got(value=None, problem=str(failure), code=failure.store_code)
+        return Got(value=None, problem=str(failure), code=failure.store_code)
     assert reply.document is not None
-    return _Got(value=reply.document.value, problem=None, code=None)
+    return Got(value=reply.document.value, problem=None, code=None)
 
 
-async def _credentials(calls: WooV3Calls, findings: _Findings) -> bool:
-    got = await _get(calls, "orders", {"per_page": "1", "_fields": "id"})
+async def _credentials(calls: StoreCalls, findings: Findings) -> bool:
+    got = await get(calls, "orders", {"per_page": "1", "_fields": "id"})
     if got.problem is None:
         findings.add("credentials", True, "The API key may read orders.")
         return True
-    findings.add("credentials", False, got.problem, _KEY_REMEDY)
+    findings.add("credentials", False, got.problem, KEY_REMEDY)
     return False
 
 
-async def _write_permission(calls: WooV3Calls, findings: _Findings) -> None:
+async def _write_permission(calls: StoreCalls, findings: Findings) -> None:
     """Ask for a refund that cannot be: order 0 does not exist and the amount is negative.
 
     Permission is checked first (AUTH:587), so a key that may not write is told so; any other gets "Invalid order ID".
     """
     try:
-        reply = await calls.post_once(
+        reply = await calls.write_once(
+            "POST",
             "orders/0/refunds",
             {},
             {"amount": "-1", "api_refund": False, "api_restock": False},
             call="check",
             priority="interactive",
-            request_id="",
         )
     except (outbound.OutboundError, BreakerOpen, StoreMisconfigured) as error:
         findings.add("write_permission", None, str(error), "Try again.")
@@ -220,12 +238,13 @@ async def _write_permission(calls: WooV3Calls, findings: _Findings) -> None:
     failure = read_failure(reply, secrets=calls.connection.secrets)
     refused = isinstance(failure, StoreMisconfigured)
     findings.add(
-        "write_permission", False if refused else None, str(failure or "The store answered oddly."), _KEY_REMEDY
+        "write_permission", False if refused else None, str(failure or "The store answered oddly."), KEY_REMEDY
     )
 
 
-async def _system(calls: WooV3Calls, findings: _Findings) -> None:
-    got = await _get(calls, "system_status", {"_fields": _STATUS_FIELDS})
+async def read_system(calls: StoreCalls, findings: Findings) -> None:
+    """Read version, currency, decimals and order storage from wc/v3's system status."""
+    got = await get(calls, "system_status", {"_fields": _STATUS_FIELDS})
     try:
         status = mapping(got.value or {}, "system_status")
         environment = mapping(status.get("environment") or {}, "environment")
@@ -249,7 +268,7 @@ def _hpos(settings: JsonObject) -> str | None:
     return "off" if not enabled else "on, synchronised" if synchronised else "on"
 
 
-def _system_checks(findings: _Findings, problem: str | None) -> Iterator[Check]:
+def _system_checks(findings: Findings, problem: str | None) -> Iterator[Check]:
     version, currency, decimals = findings.woocommerce_version, findings.currency, findings.decimals
     facts = {
         "woocommerce": None if version is None else f"WooCommerce {version}.",
@@ -268,8 +287,11 @@ def _system_checks(findings: _Findings, problem: str | None) -> Iterator[Check]:
             )
 
 
-async def _payment_methods(calls: WooV3Calls, findings: _Findings) -> None:
-    got = await _get(calls, "payment_gateways", {"_fields": "id,title,enabled,method_supports"})
+async def check_payment_methods(
+    calls: StoreCalls, findings: Findings, *, vouched: frozenset[str] = frozenset()
+) -> None:
+    """Check which payment methods can refund, by wc/v3 or by the owner's word."""
+    got = await get(calls, "payment_gateways", {"_fields": "id,title,enabled,method_supports"})
     remedy = (
         "Give the key's user the role Shop manager; otherwise whether a gateway can refund shows only when it is asked."
     )
@@ -281,7 +303,7 @@ async def _payment_methods(calls: WooV3Calls, findings: _Findings) -> None:
     except Unreadable as error:
         findings.add("payment_methods", None, f"The store's list of gateways is not readable: {error}.", remedy)
         return
-    able = [method.id for method in findings.payment_methods if method.capability == "refunds"]
+    able = [method.id for method in findings.payment_methods if method.capability == "refunds" or method.id in vouched]
     findings.add(
         "payment_methods",
         True if able else None,

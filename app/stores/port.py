@@ -5,20 +5,24 @@ Exceptions of reads:
     StoreError
     ├── OrderNotFound          the store says there is no such order
     ├── StoreUnavailable       nothing usable came back now; trying again later may help (`retry_after_s`)
-    └── StoreMisconfigured     address, credentials, permissions or API are wrong; a person has to act
+    ├── StoreMisconfigured     address, credentials, permissions or API are wrong; a person has to act
+    ├── ListTooLong            a list would have to be put together here, and there is too much of it
+    └── ListUnsupported        a list was asked for in a way that nobody here can serve
 
 A refund POST never raises for what a store or a network can do: it returns a `StoreAnswer`, because what happened to
 the money is the question.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from app.domain.errors import RefusalCode
 from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
-from app.domain.refund import GatewayCapability, RefundPlan
+from app.domain.refund import GatewayCapability, RefundPlan, StoreApi
+from app.domain.refund_query import RefundQuery
 
 #: interactive: a caller is waiting; background: recovery, retries, batches. Interactive requests go first.
 Priority = Literal["interactive", "background"]
@@ -171,8 +175,103 @@ class HealthReport:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedRefund:
+    """A refund of a store in both of its forms."""
+
+    order_id: str
+    refund: StoreRefund  #: made at by our clock
+    #: As wc/v3 shows it, `parent_id` included: the store's own JSON, or written from what the legacy API shows.
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundPage:
+    """A page of a store's refunds, and how it came about."""
+
+    refunds: tuple[ListedRefund, ...]
+    total: int | None  #: of all pages; None when nobody has counted
+    decimals: int  #: that the store shows its amounts with
+    #: store: its own list; orders: every order's refunds were read; the ledger's mirror is added by the flow.
+    served_by: Literal["store", "orders"]
+    filtered_here: tuple[str, ...] = ()  #: parameters that the store ignores and that were applied by the gateway
+
+
+class ListTooLong(StoreError):
+    """The list would have to be filtered or put together here, and there is too much of it."""
+
+    code = "list_too_long"
+
+
+class ListUnsupported(StoreError):
+    """The list was asked for in a way that neither this store's API nor the gateway in its place can serve."""
+
+    code = "list_unsupported"
+
+
+#: What a DELETE came to, looked at afterwards: `absent` was not there, or not under that order, before anything was
+#: sent; `kept` is still there.
+Deletion = Literal["deleted", "absent", "kept"]
+
+#: What an update came to: `shown` is what the store shows afterwards; `accepted` was taken, but the store goes on
+#: showing the old text (LO:1736); `unsupported` when its API has no update and nothing was sent; `absent` as above.
+Update = Literal["shown", "accepted", "unsupported", "absent"]
+
+#: True or False as found out, None when the store would not say.
+Supported = bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiFeatures:
+    """What one of a store's APIs can do with refunds."""
+
+    api: StoreApi
+    used: bool  #: the gateway speaks to the store in this one
+    available: Supported
+    store_wide_list: Supported
+    update: Supported
+    delete: Supported
+    meta_data: Supported
+    native_preview: Supported  #: POST …/refunds/preview and compute_totals, from WooCommerce 11.1 on
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What a store can do, by API and by payment method."""
+
+    woocommerce_version: str | None
+    apis: tuple[ApiFeatures, ...]
+    payment_methods: tuple[PaymentMethod, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawAnswer:
+    """A store's answer to a read, whatever it says; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Streamed(Protocol):
+    """A store's answer whose body is still coming."""
+
+    status: int
+    headers: Mapping[str, str]  #: names in lower case
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body piece by piece; raises StoreUnavailable when it breaks off or is larger than allowed."""
+        ...
+
+
 class Store(Protocol):
     """A shop as the flows see it. One instance per store and process; safe to use from many tasks at a time."""
+
+    @property
+    def api(self) -> StoreApi:
+        """Say which API the store is spoken to in."""
+        ...
 
     async def read_order(
         self, order_id: str, *, read_at: datetime, priority: Priority = "interactive", verify: bool = False
@@ -207,8 +306,48 @@ class Store(Protocol):
         """
         ...
 
-    async def read_refund(self, order_id: str, store_refund_id: str) -> StoreRefund | None:
-        """Read one refund under its order; None when it is not there or belongs to another order."""
+    async def read_refund(self, order_id: str, store_refund_id: str, *, dp: int | None = None) -> ListedRefund | None:
+        """Read one refund under its order, past caches; None when it is not there or belongs to another order.
+
+        `dp` are the decimals of the amounts in its document, the store's own without. Raises as `list_refunds`.
+        """
+        ...
+
+    async def list_refunds(self, query: RefundQuery, *, order_id: str | None = None) -> RefundPage:
+        """List the refunds of an order, or of the whole store, newest first unless the query says otherwise.
+
+        What the store's API cannot do is done here, and the page says so. Raises OrderNotFound, ListTooLong,
+        ListUnsupported, StoreUnavailable or StoreMisconfigured.
+        """
+        ...
+
+    async def delete_refund(self, order_id: str, store_refund_id: str) -> Deletion:
+        """Delete a refund's row for good, once it was read under that order; no money comes back.
+
+        WooCommerce's own DELETE with a wrong order deletes whatever has the id, orders too (CRUD:482): nothing is sent
+        unless the refund was seen under its order. A lost answer is settled by looking again. Raises StoreUnavailable
+        or StoreMisconfigured when that could not be done, and nothing is known.
+        """
+        ...
+
+    async def update_refund(self, order_id: str, store_refund_id: str, *, reason: str) -> Update:
+        """Give a refund another reason, where the store's API can. Raises StoreUnavailable or StoreMisconfigured."""
+        ...
+
+    async def features(self) -> Features:
+        """Find out what the store's APIs and payment methods can do, writing nothing; never raises."""
+        ...
+
+    async def read_raw(self, path: str, query: Sequence[tuple[str, str]]) -> RawAnswer:
+        """Read a resource of the store's API, below `/wp-json/wc/v3/` or `/wc-api/v3/`, as the store answers.
+
+        For a client that speaks the store's own language; the query must hold no credentials. Raises StoreUnavailable
+        or StoreMisconfigured only where there is no answer.
+        """
+        ...
+
+    def stream(self, path: str, query: Sequence[tuple[str, str]]) -> AbstractAsyncContextManager[Streamed]:
+        """Read like `read_raw`, with a body that is handed on as it comes."""
         ...
 
     async def read_notes(self, order_id: str, *, priority: Priority = "background") -> tuple[OrderNote, ...]:

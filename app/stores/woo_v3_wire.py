@@ -11,7 +11,7 @@ from decimal import Decimal
 from app.domain.money import digits_behind_the_dot, format_amount, iso_decimals
 from app.domain.order import LineKind, OrderLine, OrderNote, OrderSnapshot, RefundedLine, StoreRefund, TaxPart, TaxRate
 from app.domain.refund import GatewayCapability, PlanLine, RefundPlan
-from app.stores.port import PaymentMethod
+from app.stores.port import ListedRefund, PaymentMethod
 from app.stores.reading import (
     DP,
     NUMBER,
@@ -265,22 +265,43 @@ def _line(line: PlanLine, decimals: int) -> dict[str, object]:
     }
 
 
+def marked_reason(reason: str, marker: str | None) -> str:
+    """Put the marker behind the reason, the only text of ours that a store writes before it pays."""
+    if marker is None:
+        return reason
+    return f"{reason} [{marker}]" if reason else f"[{marker}]"
+
+
 def refund_body(plan: RefundPlan, *, marker: str, marker_in_reason: bool) -> dict[str, object]:
     """Write a plan as the body of POST wc/v3/orders/{id}/refunds.
 
     Every amount is a text of plain digits with a dot (V2R:398; "1,50" would be 150.00). `amount` is always there: a
     missing one makes a refund of 0.00. `api_refund` and `api_restock` are always there: both default to true.
     """
-    reason = plan.reason
-    if marker_in_reason:
-        reason = f"{reason} [{marker}]" if reason else f"[{marker}]"
     return {
         "amount": format_amount(plan.amount, plan.decimals),
-        "reason": reason,
+        "reason": marked_reason(plan.reason, marker if marker_in_reason else None),
         "api_refund": plan.payment == "gateway",
         "api_restock": plan.restock,
         "line_items": [
             _line(line, plan.decimals) for line in plan.lines if line.quantity != 0 or line.net != 0 or line.tax != 0
         ],
-        "meta_data": [{"key": MARKER_KEY, "value": marker}],
+        "meta_data": [
+            *({"key": key, "value": value} for key, value in plan.store_meta.items() if key != MARKER_KEY),
+            {"key": MARKER_KEY, "value": marker},
+        ],
     }
+
+
+def listed_refund(document: JsonObject, *, order_id: str | None, exact: JsonObject | None = None) -> ListedRefund:
+    """Read a row of a list; `exact` is the same row with all its decimals, where the list was asked for fewer.
+
+    Only the list of the whole store names the orders (`parent_id`); an order's own gets it put where that has it.
+    """
+    parent = id_of(document.get("parent_id"), "refunds[].parent_id") if order_id is None else order_id
+    first = {"id": document.get("id"), "parent_id": int(parent)}
+    return ListedRefund(
+        order_id=parent,
+        refund=store_refund(document if exact is None else exact),
+        document=first | {name: value for name, value in document.items() if name not in first},
+    )

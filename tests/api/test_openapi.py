@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from app.api.openapi import dump
-from app.api.schemas import RefundBody, ResolveBody
+from app.api.schemas import AmendBody, RefundBody, ResolveBody
+from app.api.store_refund_views import AmendedRefundView
 from app.api.views import RefundView
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,25 @@ def test_operations_are_named_for_clients() -> None:
     assert len(set(names)) == len(names)
     assert all(re.fullmatch("[a-z]+(_[a-z]+)*", name) for name in names)
     assert {"create_refund", "preview_refund", "list_refunds", "get_refund", "get_order"} <= set(names)
+    assert {"amend_refund", "delete_refund", "list_refunds_of_store", "delete_store_refund"} <= set(names)
+
+
+def test_a_change_is_taken_as_a_merge_patch_too() -> None:
+    content = DOCUMENT["paths"]["/v1/refunds/{refund_id}"]["patch"]["requestBody"]["content"]
+    assert set(content) == {"application/json", "application/merge-patch+json"}
+    schema = DOCUMENT["components"]["schemas"]["AmendRequest"]
+    # A default would say that what is left out is emptied.
+    assert all("default" not in field for field in schema["properties"].values())
+
+
+def test_the_lists_of_stores_take_every_parameter_of_woocommerces() -> None:
+    theirs = (
+        "context page per_page search after before modified_after modified_before dates_are_gmt exclude include offset "
+        "order orderby parent parent_exclude dp"
+    )
+    for path in ("/v1/stores/{store}/refunds", "/v1/stores/{store}/orders/{order_id}/refunds"):
+        parameters = DOCUMENT["paths"][path]["get"]["parameters"]
+        assert {part["name"] for part in parameters if part["in"] == "query"} == set(theirs.split())
 
 
 def test_every_operation_documents_its_problems_and_its_key() -> None:
@@ -76,8 +96,10 @@ def test_models_have_the_names_that_clients_should_see() -> None:
     assert "HTTPValidationError" not in schemas
 
 
-@pytest.mark.parametrize(("name", "model"), [("RefundRequest", RefundBody), ("ResolveRequest", ResolveBody)])
-def test_every_example_of_a_request_is_valid(name: str, model: type[RefundBody | ResolveBody]) -> None:
+@pytest.mark.parametrize(
+    ("name", "model"), [("RefundRequest", RefundBody), ("ResolveRequest", ResolveBody), ("AmendRequest", AmendBody)]
+)
+def test_every_example_of_a_request_is_valid(name: str, model: type[RefundBody | ResolveBody | AmendBody]) -> None:
     examples = DOCUMENT["components"]["schemas"][name]["examples"]
     assert examples
     for example in examples:
@@ -87,8 +109,11 @@ def test_every_example_of_a_request_is_valid(name: str, model: type[RefundBody |
 def test_every_example_of_an_answer_is_valid() -> None:
     [example] = DOCUMENT["components"]["schemas"]["Refund"]["examples"]
     # FastAPI leaves nulls out of examples.
-    assert set(RefundView.model_fields) - set(example) == {"failure"}
-    RefundView.model_validate({**example, "failure": None})
+    nulls = {"failure", "deleted_at", "deleted_by", "duplicate_of"}
+    assert set(RefundView.model_fields) - set(example) == nulls
+    RefundView.model_validate({**example, **dict.fromkeys(nulls)})
+    [amended] = DOCUMENT["components"]["schemas"]["AmendedRefund"]["examples"]
+    AmendedRefundView.model_validate({**amended, **dict.fromkeys(nulls)})
 
 
 def test_amounts_are_text_everywhere() -> None:

@@ -11,7 +11,8 @@ from fastapi import Response
 from app import api
 from app.api.errors import No, answer_submission, problem_of
 from app.api.openapi import dump
-from app.api.problem_table import INPUT_FAULTS, PROBLEMS, InputCode, ProblemCode
+from app.api.problem_codes import InputCode, ProblemCode
+from app.api.problem_table import INPUT_FAULTS, PROBLEMS
 from app.api.problems import Problem
 from app.api.views import RefundView
 from app.domain.errors import Fault, Refusal
@@ -20,14 +21,18 @@ from app.flows.results import (
     Accepted,
     AmbiguousOrderNumber,
     KeyReused,
+    NoStoreRefund,
     OrderBlocked,
     OrderChanged,
+    PaidByGateway,
     QuoteRefused,
     ReferenceConflict,
     RefundNotFound,
     RequestInProgress,
     StoreFailed,
     StoreNotFound,
+    StoreRefundNotFound,
+    WrongState,
 )
 from app.settings import Settings
 from tests.api.problems import problem
@@ -90,6 +95,28 @@ CASES: list[tuple[No, int, str, dict[str, Any]]] = [
         {"differences": {"total": {"then": "10.00", "now": "9.00"}}},
     ),
     (RefundNotFound(refund_id="rf_1"), 404, "refund_not_found", {"refund_id": "rf_1"}),
+    (StoreFailed(code="list_too_long", message="Too many."), 422, "list_too_long", {"detail": "Too many."}),
+    (StoreFailed(code="list_unsupported", message="No dates."), 422, "list_unsupported", {"detail": "No dates."}),
+    (StoreRefundNotFound(store_refund_id="7"), 404, "store_refund_not_found", {"store_refund_id": "7"}),
+    (
+        PaidByGateway(store_refund_id="7", refund_id="rf_1"),
+        409,
+        "paid_by_gateway",
+        {"store_refund_id": "7", "refund_id": "rf_1"},
+    ),
+    (NoStoreRefund(record=draft("tn_1", "st_1", id="rf_1")), 409, "no_store_refund", {"refund_id": "rf_1"}),
+    (
+        WrongState(record=draft("tn_1", "st_1"), allowed=("succeeded", "failed")),
+        409,
+        "wrong_state",
+        {"allowed": ["succeeded", "failed"], "detail": "The refund is pending; this needs succeeded or failed."},
+    ),
+    (
+        WrongState(record=draft("tn_1", "st_1"), allowed=("pending",)),
+        409,
+        "wrong_state",
+        {"detail": "The refund is pending, and just being worked on."},
+    ),
 ]
 
 
@@ -188,9 +215,14 @@ async def test_an_unknown_problem_path_or_method_is_a_problem_itself(client: htt
     problem(await client.get("/problems/none"), 404, "not_found")
     problem(await client.get("/problems/%3Cscript%3E"), 404, "not_found")
     problem(await client.get("/v2/refunds"), 404, "not_found")
-    answer = await client.delete("/v1/refunds/rf_1")
-    problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET"
+    for path, allowed in (
+        ("/v1/refunds/rf_1", "DELETE, GET, PATCH"),
+        ("/v1/stores/demo/orders/1/refunds/2", "DELETE, GET"),
+        ("/v1/refunds/rf_1/events", "GET"),
+    ):
+        answer = await client.put(path)
+        problem(answer, 405, "method_not_allowed")
+        assert answer.headers["allow"] == allowed
 
 
 async def test_a_slash_too_many_is_not_redirected(client: httpx.AsyncClient) -> None:

@@ -70,8 +70,12 @@ async def test_no_request_gets_an_undocumented_answer(
         "currency": ["EUR"],
         "expected_refunded_total": ["0"],
     }
+    described = with_known_names(json.loads(dump()), known)
+    described["components"]["schemas"]["RefundRequest"]["examples"] = [
+        {"store": "demo", "order_id": known["order_id"][0], "amount": "0.01"}
+    ]
     document = tmp_path / "openapi.json"
-    document.write_text(json.dumps(with_known_names(json.loads(dump()), known)))
+    document.write_text(json.dumps(described))
     async with rt.database.transaction() as conn:
         await executors.beat(conn, "ex_worker", works=True, lease=timedelta(seconds=60))
     async with opened(replace(rt, settings=fast), shop) as gateway:

@@ -1,9 +1,14 @@
 """Stores and orders over HTTP, live from a sandbox store."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
+from app.api.shop_views import capabilities_view
+from app.flows.results import Capabilities
+from app.ledger.learned import Learned
+from app.stores.port import Features, PaymentMethod
 from tests.api.conftest import Gateway
 from tests.api.problems import problem
 from tests.conftest import Sandbox
@@ -21,7 +26,7 @@ async def test_stores_are_shown_without_their_credentials(gateway: Gateway) -> N
     shown = await read(gateway, "/v1/stores/demo")
     assert shown == listed["data"][0]
     assert (shown["api"], shown["auth"], shown["disabled_at"]) == ("v3", "oauth1", None)
-    assert shown["policy"]["on_absence"] == "review"
+    assert (shown["policy"]["on_absence"], shown["policy"]["refunding_methods"]) == ("review", [])
     assert "credentials" not in str(shown)
 
 
@@ -80,7 +85,61 @@ async def test_a_store_is_looked_over(gateway: Gateway) -> None:
     health = await read(gateway, "/v1/stores/demo/health")
     assert (health["store"], health["currency"], health["decimals"]) == ("demo", "EUR", 2)
     assert {check["name"] for check in health["checks"]} >= {"credentials", "write_permission"}
+
+
+async def test_a_store_says_what_it_can_do(gateway: Gateway, sandbox: Sandbox) -> None:
+    await sandbox.client.post("/sandbox/settings", json={"legacy": False})
     capabilities = await read(gateway, "/v1/stores/demo/capabilities")
-    by_id = {method["id"]: method["capability"] for method in capabilities["payment_methods"]}
-    assert by_id["sandboxpay"] == "refunds"
-    assert "no_refunds" in by_id.values()
+    assert (capabilities["store"], capabilities["woocommerce_version"]) == ("demo", "9.4.0")
+    assert capabilities["apis"] == ["wc/v3"]
+    by_api = {api["name"]: api for api in capabilities["features"]}
+    assert set(by_api) == {"wc/v3", "wc-api/v3"}
+    v3, legacy = by_api["wc/v3"], by_api["wc-api/v3"]
+    assert (v3["used"], v3["available"], legacy["used"], legacy["available"]) == (True, True, False, False)
+    assert [v3[name] for name in ("store_wide_list", "update", "delete", "meta_data", "native_preview")] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    methods = {method["id"]: method for method in capabilities["payment_methods"]}
+    paying, by_hand = methods["sandboxpay"], methods["cod"]
+    assert (paying["capability"], paying["partial"], paying["learned"]) == ("refunds", None, None)
+    assert (by_hand["capability"], by_hand["partial"]) == ("no_refunds", False)
+
+
+async def test_a_stores_refunds_teach_what_its_payment_methods_can_do(
+    gateway: Gateway, sandbox: Sandbox, order: dict[str, Any]
+) -> None:
+    made = (await gateway.refund(order)).json()
+    await gateway.refund(order, reason="decline")
+    gone = await sandbox.new_order(payment_method="gone_gateway")
+    await gateway.refund(gone, payment="manual")
+    capabilities = await read(gateway, "/v1/stores/demo/capabilities")
+    methods = {method["id"]: method for method in capabilities["payment_methods"]}
+    learned = methods["sandboxpay"]["learned"]
+    assert methods["sandboxpay"]["partial"] is True
+    assert (learned["succeeded"], learned["failed"]) == (1, 1)
+    assert learned["last_success_at"] == learned["last_partial_success_at"] == made["settled_at"]
+    assert learned["last_failure_code"] == "gateway_declined"
+    # A manual refund teaches nothing about a payment gateway.
+    assert "gone_gateway" not in methods
+
+
+def test_a_payment_method_that_the_store_no_longer_lists_is_missing() -> None:
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    learned = Learned(
+        last_success_at=at,
+        last_partial_success_at=None,
+        last_failure_at=None,
+        last_failure_code=None,
+        succeeded=1,
+        failed=0,
+    )
+    listed = PaymentMethod(id="cod", title="Cash", enabled=False, capability="no_refunds")
+    for methods, capability, partial in (((listed,), "missing", False), ((), "unknown", None)):
+        features = Features(woocommerce_version=None, apis=(), payment_methods=methods)
+        shown = capabilities_view("demo", Capabilities(features=features, learned={"old": learned}))
+        old = shown.payment_methods[-1]
+        assert (old.id, old.enabled, old.capability, old.partial) == ("old", None, capability, partial)

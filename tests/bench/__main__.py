@@ -25,6 +25,7 @@ from app.ledger import tenants
 from app.settings import Settings
 from app.wiring import seal_credentials, sealer
 from tests.bench.client import Wire
+from tests.bench.front import front_reads
 from tests.conftest import free_port
 
 DELAY_S = 0.05
@@ -104,6 +105,13 @@ class Bench:
         process = self._spawn(command if worker else [*command, "--no-worker"])
         await self._up(port, "/livez")
         return port, process
+
+    async def sandbox(self, port: int) -> None:
+        """Start a sandbox store without orders."""
+        database = str(self.folder / f"sandbox-{port}.db")
+        options = ["--host", "127.0.0.1", "--port", str(port), "--database", database, "--no-seed"]
+        self._spawn([sys.executable, "-m", "app.sandbox", *options, "--log-level", "warning"])
+        await self._up(port, "/sandbox/orders")
 
     async def _up(self, port: int, path: str) -> None:
         async with asyncio.timeout(30), httpx.AsyncClient() as client:
@@ -294,6 +302,7 @@ async def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
         report["latency"] = medians([await latency(bench, port) for _ in range(repeat)])
         report["throughput_one_process"] = medians([await throughput(bench, [port]) for _ in range(repeat)])
         report["replays_one_process"] = medians([await replays(bench, [port]) for _ in range(repeat)])
+        report["front_reads"] = await front_reads(bench, port)
         second, _ = await bench.gateway(worker=False)
         report["throughput_two_processes"] = medians([await throughput(bench, [port, second]) for _ in range(repeat)])
         report["replays_two_processes"] = medians([await replays(bench, [port, second]) for _ in range(repeat)])

@@ -19,7 +19,7 @@ class Wire:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         assert self._reader is not None
         payload = b"" if body is None else json.dumps(body).encode()
-        lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(payload)}"]
+        lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}", f"Content-Length: {len(payload)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if payload:
             lines.append("Content-Type: application/json")

@@ -51,7 +51,7 @@ async def test_a_store_is_added_sealed_and_looked_over(cli: Cli, sandbox: Sandbo
     assert "✗" not in ran.out
     row = _row(cli, "SELECT id, url, api, credentials FROM store")
     assert row is not None
-    assert row[1:3] == (sandbox.url, "auto")
+    assert row[1:3] == (sandbox.url, "v3")
     assert b"cs_sandbox_rw" in Sealer.from_text(SEALING_KEYS).open(row[3], aad=row[0])
     listings = [await cli.aside("store", "list", "--tenant", "acme", *form) for form in ((), ("--json",))]
     for shown in (ran, *listings):
@@ -77,7 +77,7 @@ def test_a_store_that_fails_its_check_is_kept_with_a_warning(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("https://shop.example", "--api", "legacy"), "legacy"),
+        (("https://shop.example", "--api", "v2"), "v2"),
         (("http://shop.example",), "oauth1"),
         (("https://user:pw@shop.example",), "credentials"),
         (("ftp://shop.example",), "https://"),

@@ -124,7 +124,8 @@ def test_a_refund_by_copy_and_paste_survives_what_a_curious_person_does(demo: De
     assert [refund["id"] for refund in json.loads(listed)["data"]] == [made["id"]]
 
     file = demo.file()
-    assert file.keys() == {"base_url", "api_key", "store", "sandbox_url", "orders"}
+    keys = {"api_key", "consumer_key", "consumer_secret"}
+    assert file.keys() == {"base_url", *keys, "store", "sandbox_url", "orders"}
     assert file["orders"][0].keys() == {"id", "number", "total", "currency", "payment_method", "description"}
     assert (demo.var / "demo.json").stat().st_mode & 0o777 == 0o600
 

@@ -54,8 +54,12 @@ def test_a_schema_of_another_program_is_refused(cli: Cli) -> None:
 
 
 def test_every_verb_explains_itself_and_its_exit_codes(cli: Cli) -> None:
-    groups = {"tenant": "add list", "store": "add list check rotate disable policy", "key": "create list revoke"}
-    groups |= {"refund": "preview create show list"}
+    groups = {
+        "tenant": "add list",
+        "store": "add list check rotate disable policy capabilities",
+        "key": "create list revoke",
+        "refund": "preview create show list amend delete",
+    }
     verbs = [(group, verb) for group, names in groups.items() for verb in names.split()]
     verbs += [(verb,) for verb in ("demo", "serve", "worker", "migrate", "sandbox", "doctor")]
     for verb in verbs:

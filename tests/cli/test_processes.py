@@ -3,22 +3,26 @@
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
+import trustme
 
 from tests.cli.conftest import Cli
 from tests.conftest import free_port
 
 
-def _get(url: str) -> tuple[int, Any]:
+def _get(url: str, context: ssl.SSLContext | None = None) -> tuple[int, Any]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -53,6 +57,37 @@ def test_serve_answers_until_it_is_told_to_stop(cli: Cli) -> None:
     assert all(json.loads(line) for line in err.splitlines())
 
 
+def test_serve_speaks_https_with_a_certificate(cli: Cli, tmp_path: Path) -> None:
+    ca = trustme.CA()
+    issued = ca.issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    issued.private_key_pem.write_to_path(str(key))
+    for part in issued.cert_chain_pems:
+        part.write_to_path(str(chain), append=True)
+    port = free_port()
+    process = cli.start("serve", "--port", str(port), "--tls-cert", str(chain), "--tls-key", str(key))
+    trusting = ssl.create_default_context()
+    ca.configure_trust(trusting)
+    _wait(process, lambda: _get(f"https://127.0.0.1:{port}/livez", trusting)[0] == 200)
+    assert _end(process, signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--tls-cert", "chain.pem"), "--tls-key"),
+        (("--tls-key", "key.pem"), "--tls-cert"),
+        (("--tls-cert", "/nonexistent.pem", "--tls-key", "/nonexistent.pem"), "No such file"),
+        (("--tls-cert", __file__, "--tls-key", __file__), "HTTPS cannot be served"),
+    ],
+)
+def test_a_certificate_that_does_not_fit_is_said_in_one_sentence(cli: Cli, options: tuple[str, ...], said: str) -> None:
+    ran = cli("serve", "--port", str(free_port()), *options, ok=False)
+    assert (ran.code, ran.out) == (6, "")
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+
+
 def test_a_gateway_without_a_worker_is_alive_and_not_ready(cli: Cli) -> None:
     port = free_port()
     process = cli.start("serve", "--no-worker", "--port", str(port))
@@ -85,6 +120,15 @@ def test_a_worker_is_seen_while_it_runs_and_gone_when_it_stopped(cli: Cli) -> No
     assert (code, out) == (0, "")
     assert "worker.started" in err
     assert workers() == 0
+
+
+def test_a_sandbox_plays_the_store_that_it_is_told_to(cli: Cli) -> None:
+    port = free_port()
+    process = cli.start("sandbox", "--port", str(port), "--legacy", "--no-rest-v3", "--woocommerce-version", "8.9.0")
+    _wait(process, lambda: _get(f"http://127.0.0.1:{port}/sandbox/settings")[0] == 200)
+    settings = _get(f"http://127.0.0.1:{port}/sandbox/settings")[1]
+    assert [settings[name] for name in ("legacy", "rest_v3", "woocommerce_version")] == [True, False, "8.9.0"]
+    _end(process, signal.SIGTERM)
 
 
 def test_a_process_stops_when_whoever_holds_its_input_is_gone(cli: Cli) -> None:

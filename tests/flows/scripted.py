@@ -1,23 +1,32 @@
 """A store that answers what a test tells it to: for answers that no real store can be made to give on demand."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from app.domain.order import OrderLine, OrderNote, OrderSnapshot, StoreRefund, TaxPart, TaxRate
-from app.domain.refund import GatewayCapability, RefundPlan, StorePolicy
+from app.domain.refund import GatewayCapability, RefundPlan, StoreApi, StorePolicy
+from app.domain.refund_query import RefundQuery
 from app.flows.runtime import Runtime
 from app.stores.port import (
+    Deletion,
     Exchange,
+    Features,
     HealthReport,
+    ListedRefund,
     NotSent,
     Priority,
+    RawAnswer,
     Refunded,
+    RefundPage,
     Store,
     StoreAnswer,
     StoreError,
+    Streamed,
+    Update,
 )
 
 EXCHANGE = Exchange(duration_ms=1.0)
@@ -58,6 +67,24 @@ def order(total: str = "32.13", **fields: Any) -> OrderSnapshot:
     return replace(snapshot, **fields)
 
 
+def row(refund_id: str, amount: str = "5.00", **fields: Any) -> StoreRefund:
+    """Give a row that somebody made in the store's admin, without the payment gateway."""
+    refund = StoreRefund(
+        id=refund_id,
+        amount=Decimal(amount),
+        reason="by hand",
+        refunded_payment=False,
+        created_at=datetime.fromisoformat("2026-11-20T12:00:00+00:00"),
+        reference=None,
+        lines=(),
+    )
+    return replace(refund, **fields)
+
+
+def _listed(refund: StoreRefund) -> ListedRefund:
+    return ListedRefund(order_id="12", refund=refund, document={"id": int(refund.id), "parent_id": 12})
+
+
 @dataclass(slots=True)
 class ScriptedStore:
     """Gives its answers one after the other, and the last one for ever; a callable is asked when its turn comes."""
@@ -69,6 +96,10 @@ class ScriptedStore:
     capability: GatewayCapability = "refunds"
     reading_fails: StoreError | None = None
     sent: list[str] = field(default_factory=list)
+    api: StoreApi = "v3"
+    deletion: Deletion = "deleted"
+    update: Update = "unsupported"
+    reasons: list[str] = field(default_factory=list)
 
     async def read_order(
         self, order_id: str, *, read_at: datetime, priority: Priority = "interactive", verify: bool = False
@@ -98,8 +129,36 @@ class ScriptedStore:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return await answer(plan) if callable(answer) else answer
 
-    async def read_refund(self, order_id: str, store_refund_id: str) -> StoreRefund | None:
-        return next((refund for refund in self.order.refunds if refund.id == store_refund_id), None)
+    async def read_refund(self, order_id: str, store_refund_id: str, *, dp: int | None = None) -> ListedRefund | None:
+        if self.reading_fails is not None:
+            raise self.reading_fails
+        found = (refund for refund in self.order.refunds if refund.id == store_refund_id)
+        return next((_listed(refund) for refund in found if order_id == self.order.id), None)
+
+    async def list_refunds(self, query: RefundQuery, *, order_id: str | None = None) -> RefundPage:
+        if self.reading_fails is not None:
+            raise self.reading_fails
+        rows = tuple(_listed(refund) for refund in self.order.refunds)
+        return RefundPage(refunds=rows, total=len(rows), decimals=2, served_by="store")
+
+    async def delete_refund(self, order_id: str, store_refund_id: str) -> Deletion:
+        if self.deletion == "deleted":
+            left = tuple(refund for refund in self.order.refunds if refund.id != store_refund_id)
+            self.order = replace(self.order, refunds=left)
+        return self.deletion
+
+    async def update_refund(self, order_id: str, store_refund_id: str, *, reason: str) -> Update:
+        self.reasons.append(reason)
+        return self.update
+
+    async def features(self) -> Features:
+        return Features(woocommerce_version="9.4.0", apis=(), payment_methods=())
+
+    async def read_raw(self, path: str, query: Sequence[tuple[str, str]]) -> RawAnswer:
+        raise NotImplementedError
+
+    def stream(self, path: str, query: Sequence[tuple[str, str]]) -> AbstractAsyncContextManager[Streamed]:
+        raise NotImplementedError
 
     async def read_notes(self, order_id: str, *, priority: Priority = "background") -> tuple[OrderNote, ...]:
         return tuple(self.notes)

@@ -34,7 +34,7 @@ async def ids(db: Database) -> tuple[str, str]:
 async def sending(db: Database, ids: tuple[str, str], **fields: object) -> RefundRecord:
     async with db.transaction() as conn:
         record = await add_refund(conn, *ids, **fields)
-        marked = await refunds.mark_sending(conn, record, EVENT, lease=LEASE)
+        marked = await refunds.mark_sending(conn, record, EVENT, lease=LEASE, sent_via="v3")
     assert marked is not None
     return marked
 
@@ -57,10 +57,10 @@ async def test_two_refunds_of_an_order_are_never_sent_at_a_time(db: Database, id
         second = await add_refund(conn, *ids)
     with pytest.raises(refunds.OrderBusy):
         async with db.transaction() as conn:
-            await refunds.mark_sending(conn, second, EVENT, lease=LEASE)
+            await refunds.mark_sending(conn, second, EVENT, lease=LEASE, sent_via="v3")
     async with db.transaction() as conn:
         assert await refunds.mark_succeeded(conn, first, EVENT, store_refund_id="1") is not None
-        assert await refunds.mark_sending(conn, second, EVENT, lease=LEASE) is not None
+        assert await refunds.mark_sending(conn, second, EVENT, lease=LEASE, sent_via="v3") is not None
 
 
 async def test_only_one_of_many_processes_gets_to_send(db: Database, ids: tuple[str, str]) -> None:
@@ -70,7 +70,7 @@ async def test_only_one_of_many_processes_gets_to_send(db: Database, ids: tuple[
     async def attempt(record: RefundRecord) -> bool:
         try:
             async with db.transaction() as conn:
-                return await refunds.mark_sending(conn, record, EVENT, lease=LEASE) is not None
+                return await refunds.mark_sending(conn, record, EVENT, lease=LEASE, sent_via="v3") is not None
         except refunds.OrderBusy:
             return False
 
@@ -148,8 +148,21 @@ async def test_holds_count_what_a_snapshot_cannot_show_yet(db: Database, ids: tu
         review.id: Decimal("5.00"),
     }
     assert {hold.store_refund_id for hold in held} == {None, "726"}
-    assert {hold.refund_id for hold in later} == {pending.id, review.id}
-    assert [hold.refund_id for hold in ahead] == [pending.id]
+    assert {hold.refund_id: (hold.counts_unseen, hold.is_past) for hold in later} == {
+        pending.id: (True, False),
+        review.id: (True, False),
+        done.id: (True, True),
+    }
+    assert {hold.refund_id for hold in ahead} == {pending.id, done.id}
+
+
+async def test_what_was_only_recorded_stops_counting_when_its_row_is_gone(db: Database, ids: tuple[str, str]) -> None:
+    recorded = await sending(db, ids, planned=plan("4.00", payment="manual"), payment="manual")
+    async with db.transaction() as conn:
+        await refunds.mark_succeeded(conn, recorded, EVENT, store_refund_id="726")
+        after = datetime.now(UTC) + timedelta(minutes=1)
+        (hold,) = await standing.holds(conn, ids[1], "12", snapshot_read_at=after)
+    assert (hold.counts_unseen, hold.is_past) == (False, True)
 
 
 async def test_a_refund_in_doubt_blocks_its_order_and_no_other(db: Database, ids: tuple[str, str]) -> None:

@@ -547,9 +547,10 @@ async def test_a_refund_of_another_order_is_none(code: str) -> None:
 
 async def test_a_refund_is_read_under_its_order() -> None:
     async with served(Shop().at("orders/7/refunds/9", http(200, row(9, "1.50000000")))) as (store, _):
-        refund = await store.read_refund("7", "9")
-        assert refund is not None
-        assert (refund.id, refund.amount) == ("9", Decimal("1.50"))
+        read = await store.read_refund("7", "9")
+        assert read is not None
+        assert (read.order_id, read.refund.id, read.refund.amount) == ("7", "9", Decimal("1.50"))
+        assert read.document == {"id": 9, "parent_id": 7, **row(9, "1.50000000")}
 
 
 async def test_every_request_is_signed_anew() -> None:

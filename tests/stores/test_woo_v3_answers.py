@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from app.domain.refund import PaymentMode, RefundPlan
 from app.outbound import Answer
+from app.stores.answers import Reply, is_store_failure, read_failure, retry_after_s
 from app.stores.cleaning import clean
 from app.stores.port import Contradicted, Refunded, Refused, StoreAnswer, StoreMisconfigured, StoreUnavailable, Unknown
-from app.stores.woo_v3_answers import Reply, classify, is_store_failure, read_failure, retry_after_s
+from app.stores.woo_v3_answers import V3_CODES, classify
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 FILES = (
@@ -50,7 +51,7 @@ def plan(
 
 def reply(status: int, body: bytes | object = b"", headers: dict[str, str] | None = None) -> Reply:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply.of(Answer(status=status, headers=headers or {}, body=content))
+    return Reply.of(Answer(status=status, headers=headers or {}, body=content), V3_CODES)
 
 
 def meaning(given_reply: Reply, for_plan: RefundPlan | None = None) -> StoreAnswer:
@@ -124,7 +125,7 @@ def test_a_recorded_answer_means(exchange: dict[str, Any]) -> None:
     plainly = asked.get("amount") if re.fullmatch(r"[0-9.]+", str(asked.get("amount"))) else None
     found = re.search(r"/orders/(\w+)/", request["path"])
     answer = meaning(
-        Reply.of(Answer(status=response["status"], headers=headers, body=body)),
+        Reply.of(Answer(status=response["status"], headers=headers, body=body), V3_CODES),
         plan(
             MEANT.get(name) or str(plainly or stored or "1.00"),
             payment="gateway" if asked.get("api_refund", True) else "manual",
