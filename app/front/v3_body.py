@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.api.values import MetaKey, MetaValue
 from app.domain.refund import RefundCommand
 from app.front.errors import Faults, WooError
+from app.front.form import listed
 from app.front.lines import Place, read_lines
 from app.front.values import amount_text, flag, misspelled, reason_of, wrong_type
 
@@ -43,11 +44,11 @@ def parse(params: Mapping[str, Any], *, store: str, order_id: str) -> Parsed:
     misspelled(faults, params, _KNOWN, pointer="")
     amount = _amount(faults, params.get("amount"))
     computed = flag(faults, params, "compute_totals", default=False)
-    lines = read_lines(faults, params.get("line_items"), computed=computed)
+    lines = read_lines(faults, listed(params.get("line_items")), computed=computed)
     reason = reason_of(faults, params.get("reason"), pointer="/reason")
     pays = flag(faults, params, "api_refund", default=True)
     restock = flag(faults, params, "api_restock", default=True)
-    store_meta = _meta(faults, params.get("meta_data"))
+    store_meta = _meta(faults, listed(params.get("meta_data")))
     if not faults and amount is None:
         if not lines.items:
             raise WooError("no_amount")

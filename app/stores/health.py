@@ -287,14 +287,16 @@ def _system_checks(findings: Findings, problem: str | None) -> Iterator[Check]:
             )
 
 
+_ASK_THEM = (
+    "Give the key's user the role Shop manager; otherwise whether a gateway can refund shows only when it is asked."
+)
+
+
 async def check_payment_methods(
-    calls: StoreCalls, findings: Findings, *, vouched: frozenset[str] = frozenset()
+    calls: StoreCalls, findings: Findings, *, vouched: frozenset[str] = frozenset(), remedy: str = _ASK_THEM
 ) -> None:
     """Check which payment methods can refund, by wc/v3 or by the owner's word."""
     got = await get(calls, "payment_gateways", {"_fields": "id,title,enabled,method_supports"})
-    remedy = (
-        "Give the key's user the role Shop manager; otherwise whether a gateway can refund shows only when it is asked."
-    )
     if got.problem is not None:
         findings.add("payment_methods", None, got.problem, remedy)
         return

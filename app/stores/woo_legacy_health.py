@@ -23,6 +23,13 @@ from app.stores.woo_legacy_facts import HIDDEN_ORDERS, too_fine
 from app.stores.woo_legacy_order import store_decimals
 
 
+#: This API never tells whether a payment method can refund, not even in its answer to a refund.
+_VOUCH = (
+    "Name those that can refund with `store policy --refunding-methods`, or let the key's user, a Shop manager, read "
+    "/wp-json/wc/v3/payment_gateways; until then refunds can only be recorded as manual."
+)
+
+
 async def examine(calls: StoreCalls, policy: StorePolicy) -> HealthReport:
     """Look a store over, from its name to its payment gateways; what cannot be found out is None, nothing is raised."""
     findings = Findings()
@@ -34,7 +41,7 @@ async def examine(calls: StoreCalls, policy: StorePolicy) -> HealthReport:
             await read_system(beside, findings)
             _order_storage(findings)
             _decimals(findings)
-            await check_payment_methods(beside, findings, vouched=policy.refunding_methods)
+            await check_payment_methods(beside, findings, vouched=policy.refunding_methods, remedy=_VOUCH)
     return findings.report()
 
 

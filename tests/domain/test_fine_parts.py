@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.decision import decide
+from app.domain.decision import check_command, decide
 from app.domain.errors import Refusal
 from app.domain.fine_parts import in_smallest_units
 from app.domain.money import ZERO
@@ -131,6 +132,20 @@ def test_an_amount_finer_than_a_cent_is_refused_as_ever() -> None:
     refused = decided(RefundCommand(store="demo", order_id="12", amount=D("1.005"), dialect="woocommerce"))
     assert isinstance(refused, Refusal)
     assert refused.faults[0].code == "precision_exceeded"
+
+
+def test_parts_too_fine_to_come_to_anything_refund_nothing() -> None:
+    refused = decided(wanted(item("5", "0.001", quantity=1)))
+    assert isinstance(refused, Refusal)
+    assert refused.faults[0].code == "nothing_to_refund"
+
+
+@pytest.mark.parametrize("key", ["_refunded_payment", "_REFUND_AMOUNT", "_refund_gateway"])
+def test_what_woocommerce_or_the_gateway_keeps_of_its_own_is_no_meta_data(key: str) -> None:
+    refused = check_command(wanted(amount="1.00", store_meta={key: "1"}))
+    assert isinstance(refused, Refusal)
+    assert [(fault.code, fault.pointer) for fault in refused.faults] == [("conflicting_fields", "/store_meta_data")]
+    assert check_command(wanted(amount="1.00", store_meta={"rma": "1"})) is None
 
 
 def test_commands_of_our_own_are_left_as_they_are() -> None:
