@@ -8,7 +8,7 @@ from app.domain.sight import without_markers
 from app.flows.results import Amended, Caller, RefundNotFound, WrongState
 from app.flows.runtime import Runtime
 from app.flows.settle import as_it_is
-from app.ledger import refunds
+from app.ledger import amendments, refunds
 from app.ledger.events import NewEvent
 from app.ledger.records import RefundRecord
 from app.stores.port import StoreError, Update
@@ -55,7 +55,7 @@ async def amend(rt: Runtime, caller: Caller, refund_id: str, changes: Changes) -
     # Which fields, and not their texts: those may name people.
     event = NewEvent(type="refund.amended", actor=caller.actor, data={"fields": sorted(changed)})
     async with rt.database.transaction() as conn:
-        after = await refunds.amend(conn, record, changed, event)
+        after = await amendments.amend(conn, record, changed, event)
     if after is None:
         now = await as_it_is(rt, record)
         return WrongState(record=now, allowed=("pending", "succeeded", "failed", "needs_review", "canceled"))

@@ -8,7 +8,7 @@ import asyncio
 from datetime import datetime
 
 from app.flows.runtime import Runtime
-from app.ledger import refunds, standing
+from app.ledger import amendments, refunds, standing
 from app.ledger.records import RefundRecord
 
 _POLL_FIRST_S = 0.02
@@ -38,4 +38,4 @@ async def outcome_of(rt: Runtime, refund_id: str, *, until: datetime) -> RefundR
 async def told(rt: Runtime, record: RefundRecord) -> None:
     """Note that the client was given a settled refund's outcome; the same request again means another refund."""
     async with rt.database.committing() as conn:
-        await refunds.mark_told(conn, record.id)
+        await amendments.mark_told(conn, record.id)

@@ -1,11 +1,8 @@
 """Taking a refund on: recognise it if it was here before, read the order, decide, reserve, and carry it out."""
 
-import hashlib
-import json
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from ulid import ULID
 
@@ -15,6 +12,7 @@ from app.domain.order import OrderSnapshot
 from app.domain.order_state import differences, fingerprint
 from app.domain.refund import GatewayCapability, RefundCommand, RefundPlan
 from app.domain.sight import without_markers
+from app.flows.content import content_fingerprint, differing, money_fingerprint
 from app.flows.execute import carry_out, wait_for
 from app.flows.mirror import Where, mirror_order
 from app.flows.rejoin import outcome_of, untold
@@ -36,7 +34,7 @@ from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is
 from app.ledger import quotes, refunds, search, standing
 from app.ledger.events import NewEvent
-from app.ledger.records import RefundRecord, Via, command_json
+from app.ledger.records import RefundRecord, Via
 from app.stores.port import OrderNotFound, Priority, StoreError, StoreUnavailable
 
 #: Crockford's base 32, as in ULIDs: no I, L, O or U, so that a marker can be read aloud.
@@ -161,7 +159,7 @@ async def _opening(
         if known is None:
             return _New(store_id=opening.store_id, now=opening.now)
         if known.fingerprint != content:
-            return ReferenceConflict(refund_id=known.id, differing=_differing(known.command, command))
+            return ReferenceConflict(refund_id=known.id, differing=differing(known.command, command))
         if idempotency_key is not None:
             await search.bind_key(conn, caller.tenant_id, idempotency_key, content, known.id)
         return _replay(rt, known)
@@ -177,49 +175,6 @@ def _replay(rt: Runtime, record: RefundRecord) -> Accepted | RequestInProgress:
 
 def _may_use(caller: Caller, store_id: str) -> bool:
     return caller.store_ids is None or store_id in caller.store_ids
-
-
-def content_fingerprint(command: RefundCommand) -> bytes:
-    """Hash what a request asks for; amounts count by value, and the quote and the precondition do not count."""
-    same = replace(command, quote_id=None, expected_refunded_total=None)
-    return hashlib.sha256(json.dumps(_normalised(command_json(same)), sort_keys=True).encode()).digest()
-
-
-def money_fingerprint(command: RefundCommand) -> bytes:
-    """Hash what a quote binds: everything but the wording and the references."""
-    same = replace(command, external_reference=None, reason="", reason_code=None, metadata={}, store_meta={})
-    return content_fingerprint(same)
-
-
-def _normalised(value: object) -> object:
-    """Write amounts without trailing zeros, so that "20.0" and "20.00" are the same."""
-    if isinstance(value, dict):
-        amounts = ("amount", "shipping", "fees", "goodwill")
-        return {
-            name: format(Decimal(part).normalize(), "f")
-            if name in amounts and isinstance(part, str) and part != "all"
-            # Whatever a caller keeps there under such a name is no amount.
-            else part
-            if name in ("metadata", "store_meta")
-            else _normalised(part)
-            for name, part in value.items()
-        }
-    if isinstance(value, list):
-        return [_normalised(part) for part in value]
-    return value
-
-
-def _differing(before: RefundCommand, now: RefundCommand) -> tuple[str, ...]:
-    ours, theirs = _normalised(command_json(before)), _normalised(command_json(now))
-    assert isinstance(ours, dict)
-    assert isinstance(theirs, dict)
-    ignored = ("quote_id", "expected_refunded_total")
-    wire_names = {"store_meta": "store_meta_data"}
-    return tuple(
-        wire_names.get(name, name)
-        for name in (*ours, *(theirs.keys() - ours.keys()))
-        if name not in ignored and ours.get(name) != theirs.get(name)
-    )
 
 
 async def read_order(

@@ -46,7 +46,7 @@ def money_of(status: Status, payment: RecordedPayment) -> Money:
 
 _SELECT: LiteralString = "SELECT refund.*, store.name AS store FROM refund JOIN store ON store.id = refund.store_id "
 
-_LOGGED: LiteralString = """
+LOGGED: LiteralString = """
 , logged AS (
     INSERT INTO refund_event (tenant_id, refund_id, type, actor, data)
     SELECT tenant_id, id, %(event_type)s, %(event_actor)s, %(event_data)s FROM changed
@@ -64,7 +64,7 @@ async def _change(
         + assignments
         + ", fence = fence + 1, updated_at = clock_timestamp()"
         + " WHERE id = %(id)s AND fence = %(fence)s AND status = %(status_before)s RETURNING *)"
-        + _LOGGED
+        + LOGGED
     )
     params = {
         "id": record.id,
@@ -145,7 +145,7 @@ WITH changed AS (
     INSERT INTO idempotency_key (tenant_id, key, fingerprint, refund_id)
     SELECT tenant_id, %(key)s, fingerprint, id FROM changed WHERE %(key)s::text IS NOT NULL
 )"""
-        + _LOGGED
+        + LOGGED
     )
     try:
         row = await (await conn.execute(query, params)).fetchone()
@@ -399,42 +399,3 @@ async def find(conn: Connection, tenant_id: str, refund_id: str) -> RefundRecord
         await conn.execute(_SELECT + "WHERE refund.tenant_id = %s AND refund.id = %s", (tenant_id, refund_id))
     ).fetchone()
     return None if row is None else record_of(row)
-
-
-async def amend(
-    conn: Connection, record: RefundRecord, changed: Mapping[str, Any], event: NewEvent
-) -> RefundRecord | None:
-    """Change a refund's reason, reason code or metadata; None while it is being sent or its outcome is not known.
-
-    A pending one is sent with the new reason; its fence moves on, so that a process about to send it notices. Others
-    keep their fence: nobody's hold on them is touched.
-    """
-    values = {
-        "reason": changed.get("reason", record.reason),
-        "reason_code": changed.get("reason_code", record.reason_code),
-        "metadata": Jsonb(dict(changed.get("metadata", record.metadata))),
-    }
-    row = await (
-        await conn.execute(
-            "WITH changed AS (UPDATE refund SET reason = %(reason)s, reason_code = %(reason_code)s,"
-            " metadata = %(metadata)s, updated_at = clock_timestamp(),"
-            " plan = CASE WHEN status = 'pending' AND plan IS NOT NULL"
-            "  THEN jsonb_set(plan, '{reason}', to_jsonb(%(reason)s::text)) ELSE plan END,"
-            " command = CASE WHEN status = 'pending'"
-            "  THEN jsonb_set(command, '{reason}', to_jsonb(%(reason)s::text)) ELSE command END,"
-            " fence = fence + (status = 'pending')::int"
-            " WHERE id = %(id)s AND (status IN ('succeeded', 'failed', 'canceled', 'needs_review')"
-            "  OR (status = 'pending' AND fence = %(fence)s AND lease_until IS NULL)) RETURNING *)" + _LOGGED,
-            {"id": record.id, "fence": record.fence, **event.params(), **values},
-        )
-    ).fetchone()
-    return None if row is None else record_of(row)
-
-
-async def mark_told(conn: Connection, refund_id: str) -> None:
-    """Note that a client of the front was given the refund's outcome: the same request again means another refund."""
-    await conn.execute(
-        "UPDATE refund SET told_at = clock_timestamp() WHERE id = %s AND via = 'front' AND told_at IS NULL"
-        " AND status IN ('succeeded', 'failed', 'canceled')",
-        (refund_id,),
-    )

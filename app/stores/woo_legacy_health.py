@@ -22,7 +22,6 @@ from app.stores.woo_legacy_answers import DECIMALS
 from app.stores.woo_legacy_facts import HIDDEN_ORDERS, too_fine
 from app.stores.woo_legacy_order import store_decimals
 
-
 #: This API never tells whether a payment method can refund, not even in its answer to a refund.
 _VOUCH = (
     "Name those that can refund with `store policy --refunding-methods`, or let the key's user, a Shop manager, read "
