@@ -1,14 +1,17 @@
 """What can be asked for, as WordPress and the legacy API tell it; nothing in it is about a store or a key."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.front.asking import Asked
 from app.front.documents import names_of, selected
 
+_PREVIEW = "/wc/v3/orders/(?P<order_id>[\\d]+)/refunds/preview"
 _ROUTES = {
     "/wc/v3/refunds": ["GET"],
     "/wc/v3/orders/(?P<order_id>[\\d]+)/refunds": ["GET", "POST"],
     "/wc/v3/orders/(?P<order_id>[\\d]+)/refunds/(?P<id>[\\d]+)": ["GET", "DELETE"],
+    _PREVIEW: ["POST"],
 }
 _LEGACY_ROUTES: dict[str, list[str]] = {
     "/": ["HEAD", "GET"],
@@ -16,7 +19,7 @@ _LEGACY_ROUTES: dict[str, list[str]] = {
     "/orders/<order_id>/refunds/<id>": ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE"],
 }
 #: Clients look here whether compute_totals is understood.
-_CREATE_ARGS = {
+CREATE_ARGS: Mapping[str, Any] = {
     "amount": {"type": "string", "required": False},
     "reason": {"type": "string", "required": False},
     "api_refund": {"type": "boolean", "default": True, "required": False},
@@ -25,6 +28,21 @@ _CREATE_ARGS = {
     "line_items": {"type": "array", "required": False},
     "meta_data": {"type": "array", "required": False},
 }
+PREVIEW_ARGS: Mapping[str, Any] = {
+    "line_items": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "line_item_id": {"type": "integer", "required": True},
+                "quantity": {"type": "integer", "minimum": 1},
+                "refund_total": {"type": "number"},
+            },
+            "additionalProperties": False,
+        },
+        "required": True,
+    },
+}
 
 
 def of(asked: Asked, *, inside: bool) -> dict[str, Any]:
@@ -32,7 +50,7 @@ def of(asked: Asked, *, inside: bool) -> dict[str, Any]:
     if asked.face == "legacy":
         return _legacy(asked)
     routes = {
-        route: {"namespace": "wc/v3", "methods": methods, "endpoints": [_endpoint(method) for method in methods]}
+        route: _described(methods, PREVIEW_ARGS if route == _PREVIEW else CREATE_ARGS)
         for route, methods in _ROUTES.items()
     }
     up = f"{asked.base}/wp-json/"
@@ -51,14 +69,14 @@ def of(asked: Asked, *, inside: bool) -> dict[str, Any]:
     return selected(content, names_of(asked.query.get("_fields")), keeps_links=True)
 
 
-def options(allow: str) -> dict[str, Any]:
-    """Say what an address takes."""
-    methods = allow.split(", ")
-    return {"namespace": "wc/v3", "methods": methods, "endpoints": [_endpoint(method) for method in methods]}
+def options(allow: str, *, args: Mapping[str, Any] = CREATE_ARGS) -> dict[str, Any]:
+    """Say what an address takes; `args` of a POST."""
+    return _described(allow.split(", "), args)
 
 
-def _endpoint(method: str) -> dict[str, Any]:
-    return {"methods": [method], "args": _CREATE_ARGS if method == "POST" else {}}
+def _described(methods: Sequence[str], args: Mapping[str, Any]) -> dict[str, Any]:
+    endpoints = [{"methods": [method], "args": args if method == "POST" else {}} for method in methods]
+    return {"namespace": "wc/v3", "methods": methods, "endpoints": endpoints}
 
 
 def _legacy(asked: Asked) -> dict[str, Any]:

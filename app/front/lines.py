@@ -130,9 +130,14 @@ def _line(
         message = 'refund_total is no amount: write it with plain digits and a dot, such as "12.50".'
         faults.add(_PARAM, message, pointer=f"{where}/refund_total")
         return None
-    # WooCommerce's refund_total is without tax, the gateway's amounts are with it.
+    # WooCommerce's refund_total is without tax beside refund_tax, the gateway's amounts are with it.
     gross = net + sum((tax.amount for tax in taxes), Decimal(0))
-    return ItemRequest(line_item_id=line_id, quantity=quantity or None, amount=gross, taxes=taxes), place
+    # With compute_totals one that stands alone has its tax in it, and is split as the line is (11.1).
+    split = computed and line.get("refund_tax") is None
+    return (
+        ItemRequest(line_item_id=line_id, quantity=quantity or None, amount=gross, taxes=None if split else taxes),
+        place,
+    )
 
 
 def _quantity(faults: Faults, line: Mapping[str, Any], where: str) -> tuple[int, str]:

@@ -91,8 +91,8 @@ def store_failed(no: StoreFailed) -> WooError:
 
 def _refusal(refusal: Refusal, parsed: Parsed | None) -> WooError:
     lead = refusal.faults[0]
-    pointers = [_pointer(fault.pointer, parsed) for fault in refusal.faults]
-    says = GatewaySays(code=lead.code, message=lead.message, errors=list(_errors(refusal.faults, pointers)))
+    pointers = _pointers(refusal, parsed)
+    says = says_of(refusal, parsed)
     situation = _situation(lead)
     if situation is not None:
         return WooError(situation, None if situation in _FIXED_TEXT else lead.message, says=says)
@@ -103,6 +103,17 @@ def _refusal(refusal: Refusal, parsed: Parsed | None) -> WooError:
         ]
         return WooError("invalid_param", faults=faults, says=says)
     return WooError("not_created", lead.message, says=says)
+
+
+def says_of(refusal: Refusal, parsed: Parsed | None) -> GatewaySays:
+    """Name every fault of a refusal with its place in the client's request."""
+    lead = refusal.faults[0]
+    errors = list(_errors(refusal.faults, _pointers(refusal, parsed)))
+    return GatewaySays(code=lead.code, message=lead.message, errors=errors)
+
+
+def _pointers(refusal: Refusal, parsed: Parsed | None) -> list[str]:
+    return [_pointer(fault.pointer, parsed) for fault in refusal.faults]
 
 
 def _situation(fault: Fault) -> Situation | None:

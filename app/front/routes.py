@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from app.api.trace import trace_of
 from app.api.values import STORE_PATTERN
 from app.database import OUTAGES
 from app.flows.runtime import Runtime
-from app.front import index, passing, refunds_legacy, refunds_v3
+from app.front import index, passing, previewing, refunds_legacy, refunds_v3
 from app.front.answers import Admitted, answer, error_answer
 from app.front.asking import ROOTS, Asked, Method, read
 from app.front.delivery import Deliveries
@@ -27,6 +27,7 @@ from app.telemetry import log
 
 _STORE = re.compile(STORE_PATTERN)
 _LISTED = re.compile(r"orders/([0-9]{1,30})/refunds", re.ASCII)
+_PREVIEW = re.compile(r"orders/([0-9]{1,30})/refunds/preview", re.ASCII)
 _ONE = re.compile(r"orders/([0-9]{1,30})/refunds/([0-9]{1,30})", re.ASCII)
 _LONGEST_ID = 18
 _RETRY_SERVICE_S = 5
@@ -52,6 +53,7 @@ class _Resource:
 
     template: str  #: below the API's root
     handlers: Mapping[Method, Handler]
+    args: Mapping[str, Any] = field(default_factory=lambda: index.CREATE_ARGS)  #: of a POST, for OPTIONS
 
     @property
     def allow(self) -> str:
@@ -94,7 +96,9 @@ class Front:
             if asked.override_fault is not None:
                 raise WooError(asked.override_fault)
             if resource is not None and asked.method == "OPTIONS":
-                return answer(asked, index.options(resource.allow), headers={"Allow": resource.allow})
+                return answer(
+                    asked, index.options(resource.allow, args=resource.args), headers={"Allow": resource.allow}
+                )
             if asked.method == "GET" and not asked.path:
                 return answer(asked, index.of(asked, inside=inside), headers={"Allow": "GET"})
             turn = await self._admit(request, rt, asked)
@@ -143,6 +147,12 @@ def _resource(asked: Asked) -> _Resource | None:
         return _Resource(template="refunds", handlers={"GET": refunds_v3.list_of_store})
     if (found := _LISTED.fullmatch(asked.path)) is not None:
         return _of_order(v3=v3, order_id=found[1])
+    if v3 and (found := _PREVIEW.fullmatch(asked.path)) is not None:
+        return _Resource(
+            template="orders/{order_id}/refunds/preview",
+            handlers={"POST": _of(previewing.preview, _id(found[1]))},
+            args=index.PREVIEW_ARGS,
+        )
     if (found := _ONE.fullmatch(asked.path)) is not None:
         return _single(v3=v3, order_id=found[1], refund_id=found[2])
     return None
@@ -152,16 +162,22 @@ def _of_order(*, v3: bool, order_id: str) -> _Resource:
     order = _id(order_id)
     show = refunds_v3.list_of_order if v3 else refunds_legacy.list_of_order
     create = refunds_v3.create if v3 else refunds_legacy.create
+    return _Resource(
+        template="orders/{order_id}/refunds",
+        handlers={"GET": partial(show, order_id=order), "POST": _of(create, order)},
+    )
 
-    async def make(turn: Admitted) -> Response:
+
+def _of(handler: Callable[[Admitted, str], Awaitable[Response]], order: str) -> Handler:
+    """Bind what a key that may refund does with an order; there is no order 0."""
+
+    async def handle(turn: Admitted) -> Response:
         if order != "0":
-            return await create(turn, order)
+            return await handler(turn, order)
         turn.needs("refunds:write")
         raise WooError("order_not_found")
 
-    return _Resource(
-        template="orders/{order_id}/refunds", handlers={"GET": partial(show, order_id=order), "POST": make}
-    )
+    return handle
 
 
 def _single(*, v3: bool, order_id: str, refund_id: str) -> _Resource:

@@ -31,10 +31,22 @@ Situation = Literal[
     "existing_refund",
     "invalid_key",
     "key_reused",
+    "missing_lines",
     "no_amount",
     "not_positive",
     "invalid_amount",
     "exceeds",
+    "no_quantity_or_total",
+    "invalid_quantity",
+    "invalid_refund_total",
+    "line_not_found",
+    "duplicate_line",
+    "line_refunded",
+    "quantity_exceeds",
+    "total_exceeds_line",
+    "preview_of_nothing",
+    "preview_exceeds",
+    "order_not_refundable",
     "gateway_unable",
     "gateway_missing",
     "declined",
@@ -165,6 +177,7 @@ WORDS: Mapping[Situation, Words] = {
     "key_reused": Words(
         422, "refund_gateway_idempotency_key_reused", "This Idempotency-Key made a refund of other content."
     ),
+    "missing_lines": Words(400, "rest_missing_callback_param", "Missing parameter(s): line_items"),
     "no_amount": Words(
         400,
         "woocommerce_rest_invalid_order_refund",
@@ -181,6 +194,34 @@ WORDS: Mapping[Situation, Words] = {
     ),
     "invalid_amount": Words(400, _CREATE, "Invalid refund amount.", _LEGACY_AMOUNT),
     "exceeds": Words(400, _CREATE, "Invalid refund amount.", _LEGACY_CREATE),
+    # The codes of refunds/preview (11.1), which have honest statuses there, too.
+    "no_quantity_or_total": Words(
+        400,
+        "woocommerce_rest_missing_quantity_or_refund_total",
+        "A line needs a quantity or a refund_total.",
+    ),
+    "invalid_quantity": Words(400, "woocommerce_rest_invalid_quantity", "A quantity is a whole number from 1."),
+    "invalid_refund_total": Words(
+        400, "woocommerce_rest_invalid_refund_total", "A refund_total is an amount of more than zero."
+    ),
+    "line_not_found": Words(400, "woocommerce_rest_line_item_not_found", "The order has no such line."),
+    "duplicate_line": Words(400, "woocommerce_rest_duplicate_line_item", "A line is named twice."),
+    "line_refunded": Words(
+        422, "woocommerce_rest_line_item_already_refunded", "Nothing of the line is left to refund."
+    ),
+    "quantity_exceeds": Words(
+        422, "woocommerce_rest_quantity_exceeds_refundable", "The line has fewer units left than that."
+    ),
+    "total_exceeds_line": Words(422, "woocommerce_rest_refund_total_exceeds_line", "The line has less left than that."),
+    "preview_of_nothing": Words(
+        400, "woocommerce_rest_invalid_refund_amount", "Refund total must be greater than zero."
+    ),
+    "preview_exceeds": Words(
+        422, "woocommerce_rest_preview_exceeds_max_refundable", "The order has less left to refund than that."
+    ),
+    "order_not_refundable": Words(
+        422, "woocommerce_rest_order_not_refundable", "Nothing of the order can be refunded."
+    ),
     "gateway_unable": Words(
         400,
         _CREATE,

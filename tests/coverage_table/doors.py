@@ -79,6 +79,10 @@ class Door:
         """Make a refund."""
         raise NoSuchThing
 
+    async def preview(self, wish: Wish) -> str:
+        """Say what a refund would come to."""
+        raise NoSuchThing
+
     async def retrieve(self, order_id: str, refund_id: str, **params: str) -> Mapping[str, Any]:
         """Read a refund; raises Refused when it is not there."""
         raise NoSuchThing
@@ -112,7 +116,7 @@ class V1(Door):
         headers = {"Authorization": f"Bearer {self.credentials[1]}"}
         return _said(await self.client.request(method, f"{self.base}/v1{path}", headers=headers, **options))
 
-    async def make(self, wish: Wish) -> Made:
+    def _body(self, wish: Wish) -> dict[str, Any]:
         body: dict[str, Any] = {"store": self.store, "order_id": wish.order_id}
         if wish.amount is not None:
             body["amount"] = wish.amount
@@ -134,8 +138,15 @@ class V1(Door):
             body["payment"] = "manual"
         if wish.meta is not None:
             body["store_meta_data"] = [{"key": key, "value": value} for key, value in wish.meta.items()]
-        made = await self._call("POST", "/refunds", json=body)
+        return body
+
+    async def make(self, wish: Wish) -> Made:
+        made = await self._call("POST", "/refunds", json=self._body(wish))
         return Made(store_refund_id=made["store_refund_id"], answer=made)
+
+    async def preview(self, wish: Wish) -> str:
+        said = await self._call("POST", "/refunds/preview", json=self._body(wish))
+        return str(said["amount"])
 
     async def retrieve(self, order_id: str, refund_id: str, **params: str) -> Mapping[str, Any]:
         if params:
@@ -209,6 +220,11 @@ class FrontV3(Front):
             body["meta_data"] = [{"key": key, "value": value} for key, value in wish.meta.items()]
         made = _said(await self._ask("POST", f"orders/{wish.order_id}/refunds", {}, body))
         return Made(store_refund_id=str(made["id"]), answer=made)
+
+    async def preview(self, wish: Wish) -> str:
+        lines = [{"line_item_id": int(line.id), "quantity": line.quantity} for line in wish.lines]
+        answer = await self._ask("POST", f"orders/{wish.order_id}/refunds/preview", {}, {"line_items": lines})
+        return str(_said(answer)["total"])
 
     async def retrieve(self, order_id: str, refund_id: str, **params: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = _said(await self._ask("GET", f"orders/{order_id}/refunds/{refund_id}", params))

@@ -160,6 +160,14 @@ async def overage(world: World) -> str:
     return "yes"
 
 
+async def preview(world: World) -> str:
+    order = await world.order()
+    assert await world.door.preview(wish(order, lines=(_album(order, quantity=2),))) == "21.42"
+    assert await world.behind(f"orders/{order['id']}/refunds") == []
+    assert await world.paid(order) == []
+    return "here"
+
+
 async def retrieve(world: World) -> str:
     order = await world.order()
     made = await world.door.make(wish(order, amount="5.00"))

@@ -91,6 +91,7 @@ ROWS: tuple[Row, ...] = (
         cells=("yes", "refused", "yes", "refused", "–", "–"),
     ),
     Row(operation="Create", parameter="more than is left", probe=rows.overage, cells=_NO),
+    Row(operation="Preview (11.1)", parameter="", probe=rows.preview, cells=_HERE),
     Row(operation="Retrieve", parameter="", probe=rows.retrieve, cells=_ALL),
     Row(operation="Retrieve", parameter="dp", probe=rows.retrieve_dp, cells=("–", "–", "yes", "here", "–", "–")),
     Row(

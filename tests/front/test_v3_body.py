@@ -86,6 +86,16 @@ def test_totals_are_left_to_the_gateway_only_where_that_is_asked_for() -> None:
     assert "no refund_total" in refused({"line_items": [{"id": 1, "quantity": 2}]})["data"]["params"]["line_items"]
 
 
+def test_money_that_the_gateway_is_to_split_has_its_tax_in_it() -> None:
+    line = {"id": 1, "refund_total": "2.38"}
+
+    (alone,) = parsed({"compute_totals": True, "line_items": [line]}).command.items
+    (beside,) = parsed({"compute_totals": True, "line_items": [{**line, "refund_tax": []}]}).command.items
+
+    assert alone == ItemRequest(line_item_id="1", amount=Decimal("2.38"), taxes=None)
+    assert beside == ItemRequest(line_item_id="1", amount=Decimal("2.38"), taxes=())
+
+
 @pytest.mark.parametrize(
     "amount", ["1,50", "1E+1", "1e3", "5 EUR", "€5", " 5.00", "05.00", "1.000,00", ".5", "+5", "5."]
 )
