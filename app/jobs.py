@@ -11,7 +11,7 @@ import procrastinate
 from procrastinate import exceptions
 
 from app.database import Connection
-from app.flows import recover
+from app.flows import recover, remove
 from app.flows.runtime import Runtime
 from app.flows.send import send
 
@@ -64,6 +64,11 @@ def build(
     @app.task(name="sweep", queue=_UPKEEP, queueing_lock="sweep", pass_context=False)
     async def sweep(timestamp: int) -> None:  # noqa: ARG001  # every periodic task is given its time
         await recover.sweep(runtime.get())
+
+    @app.periodic(cron="*/30 * * * * *", periodic_id="finish_deletions")
+    @app.task(name="finish_deletions", queue=_UPKEEP, queueing_lock="finish_deletions")
+    async def finish_deletions(timestamp: int) -> None:  # noqa: ARG001
+        await remove.finish_deletions(runtime.get())
 
     @app.periodic(cron="17 */10 * * * *", periodic_id="tidy")
     @app.task(name="tidy", queue=_UPKEEP, queueing_lock="tidy")

@@ -14,7 +14,8 @@ from app.api.problems import InputFault
 
 #: No request of ours nests deeper than five levels.
 _DEEPEST = 20
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+#: Text that neither UTF-8 nor PostgreSQL can hold: NUL and halves of surrogate pairs.
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def _oddities(value: Any) -> Iterator[InputFault]:
         if depth > _DEEPEST:
             yield InputFault(code="invalid_json", pointer="", message="The body is nested too deeply.")
             return
-        if isinstance(inner, str) and _UNSTORABLE.search(inner):
+        if isinstance(inner, str) and UNSTORABLE.search(inner):
             yield _unstorable(pointer)
         elif isinstance(inner, list):
             waiting.extend((f"{pointer}/{i}", depth + 1, entry) for i, entry in reversed(list(enumerate(inner))))
@@ -102,10 +103,10 @@ def _oddities(value: Any) -> Iterator[InputFault]:
                         message=f"The key {name!r} occurs more than once.",
                     )
                     for name in inner.repeated
-                    if not _UNSTORABLE.search(name)
+                    if not UNSTORABLE.search(name)
                 )
             for name, entry in reversed(list(inner.items())):
-                if _UNSTORABLE.search(name):
+                if UNSTORABLE.search(name):
                     yield _unstorable(pointer)
                 else:
                     waiting.append((f"{pointer}/{pointer_token(name)}", depth + 1, entry))

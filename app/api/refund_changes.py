@@ -86,7 +86,7 @@ async def cancel_refund(request: Request, refund_id: RefundIdInPath) -> RefundVi
     operation_id="resolve_refund",
     **docs.documented(
         "refunds:approve",
-        [*docs.OF_BODIES, "refund_not_found", "wrong_state"],
+        [*docs.OF_BODIES, *docs.OF_STORES, "refund_not_found", "wrong_state", "store_refund_not_found"],
         answers={200: {"description": "The refund in the state that the person found."}},
     ),
 )
@@ -104,6 +104,7 @@ async def resolve_refund(
         outcome=body.outcome,
         note=body.note,
         person=body.by or caller.name,
+        store_refund_id=body.store_refund_id,
     )
     if not isinstance(outcome, Accepted):
         raise problem_of(outcome)

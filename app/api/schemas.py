@@ -20,6 +20,7 @@ from app.api.values import (
     Reference,
     Slug,
     StoreName,
+    StoreRefundId,
     Text,
 )
 from app.domain.refund import (
@@ -284,6 +285,13 @@ class ResolveBody(Body):
     ]
     note: Annotated[Text, Field(min_length=1, description="What was looked at, and what it showed.")]
     by: Annotated[Label | None, Field(description="Who looked; without it, the name of the API key.")] = None
+    store_refund_id: Annotated[
+        StoreRefundId | None,
+        Field(
+            description="With `succeeded`: the store's row that was found to be this refund's, where the gateway could "
+            "not tell. It has to be under the refund's order, and no other refund's."
+        ),
+    ] = None
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:

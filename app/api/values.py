@@ -96,6 +96,7 @@ StoreName = Annotated[str, Field(pattern=STORE_PATTERN, description="The store's
 OrderId = Annotated[str, Field(pattern=ID_PATTERN, description="The store's id of the order, as text.")]
 LineId = Annotated[str, Field(pattern=ID_PATTERN, description="The store's id of the order line, as text.")]
 RateId = Annotated[str, Field(pattern=_RATE_ID_PATTERN, description="The store's id of the tax rate, as text.")]
+StoreRefundId = Annotated[str, Field(pattern=ID_PATTERN, description="The store's id of the refund, as text.")]
 QuoteId = Annotated[str, Field(pattern=_QUOTE_ID_PATTERN, description="The `quote_id` of a preview.")]
 Label = Annotated[str, Field(pattern=_LABEL_PATTERN, min_length=1, max_length=100)]
 Reference = Annotated[str, Field(pattern=_LABEL_PATTERN, min_length=1, max_length=255)]

@@ -259,9 +259,9 @@ def _standing(
 
 def _binding(holds: Sequence[Hold], payment: PaymentMode) -> Sequence[Hold]:
     """Give the holds that bind a refund of this mode: recording once more what was paid moves no money."""
-    return (
-        holds if payment == "gateway" else [replace(h, counts_unseen=h.counts_unseen and not h.is_past) for h in holds]
-    )
+    if payment == "gateway":
+        return holds
+    return [replace(hold, counts_unseen=False) if hold.is_past else hold for hold in holds]
 
 
 def _misfits(line: PlanLine, left: Remaining) -> Iterator[Fault]:

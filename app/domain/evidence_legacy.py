@@ -142,10 +142,11 @@ LEGACY_RULES: tuple[Rule, ...] = (
     Rule(
         name="a_lookalike",
         applies=lambda case: bool(case.sight.lookalikes),
+        # Which row it may be is told and not kept as ours: it may be anybody's.
         verdict=lambda case: Review(
             code="lookalike",
-            why="The store shows a refund of this amount made since, without the marker: it may be this one.",
-            store_refund_id=case.sight.lookalikes[0].id,
+            why=f"The store shows a refund of this amount made since, {case.sight.lookalikes[0].id}, "
+            "without the marker: it may be this one.",
         ),
     ),
     Rule(

@@ -29,6 +29,8 @@ class Hold:
     #: It had succeeded before the snapshot was read: not showing, its row is gone. What its payment gateway paid stays
     #: paid, but a refund that only records may record it again.
     is_past: bool = False
+    #: A payment gateway has paid it, or may have: lowering its row's amount takes nothing back.
+    is_paid: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +137,16 @@ def remaining(order: OrderSnapshot, holds: Sequence[Hold] = ()) -> Remaining:
 
     Where the store does not show which lines a refund of ours took from, our own record of it does.
     """
-    shown = {hold.refund_id for hold in holds for refund in order.refunds if _shows(refund, hold)}
+    shown = {hold.refund_id: refund for hold in holds for refund in order.refunds if _shows(refund, hold)}
     hidden = [hold for hold in holds if hold.counts_unseen and hold.refund_id not in shown]
     refunded = sum((refund.amount for refund in order.refunds), ZERO)
     held = sum((hold.amount for hold in hidden), ZERO)
+    # The legacy API lets anybody set a row's amount anew (LO:1736); what was paid stays paid.
+    held += sum(
+        max(ZERO, hold.amount - shown[hold.refund_id].amount)
+        for hold in holds
+        if hold.is_paid and hold.counts_unseen and hold.refund_id in shown
+    )
     taken: dict[str, list[RefundedLine]] = {}
     for lines in (*(_lines_of(refund, holds) for refund in order.refunds), *(hold.lines for hold in hidden)):
         for line in lines:
@@ -171,8 +179,9 @@ def _lines_of(refund: StoreRefund, holds: Sequence[Hold]) -> tuple[RefundedLine,
 
 
 def _shows(refund: StoreRefund, hold: Hold) -> bool:
-    if hold.store_refund_id is not None and refund.id == hold.store_refund_id:
-        return True
+    if hold.store_refund_id is not None:
+        # From then on the marker proves nothing: people copy reasons.
+        return refund.id == hold.store_refund_id
     if not hold.marker:  # an empty marker would be found in every reason
         return False
     return hold.marker in refund.reason or hold.marker in (refund.reference or "")

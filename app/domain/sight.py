@@ -11,6 +11,7 @@ from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
 #: A marker as it stands in a refund's reason, e.g. RG-7F3K9Q2X; Crockford's letters, so that it can be read aloud.
 MARKER_PATTERN = r"RG-[0-9A-HJKMNP-TV-Z]{8}"
 _MARKER = re.compile(MARKER_PATTERN)
+_MARKED = re.compile(rf"\s*\[?{MARKER_PATTERN}\]?")
 
 #: Notes of WooCommerce's own about status and stock. In other languages they read differently and count as possible
 #: payment notes, which errs on the side of asking a person.
@@ -26,8 +27,14 @@ _NOTE_FOLLOWS_ROW = timedelta(minutes=5)
 
 
 def without_markers(reason: str) -> str:
-    """Give a reason without anything that could be taken for a marker, such as one copied from an earlier refund."""
-    return re.sub(rf"\s*\[?{MARKER_PATTERN}\]?", "", reason)
+    """Give a reason without anything that could be taken for a marker, such as one copied from an earlier refund.
+
+    Backslashes go first, because stores drop them: a marker must not come together in the store that is none here.
+    """
+    plain, before = reason.replace("\\", ""), None
+    while plain != before:
+        before, plain = plain, _MARKED.sub("", plain)
+    return plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +56,19 @@ def sight_of(
     sent_at: datetime,
     known_refund_ids: frozenset[str],
     looked_at: datetime,
+    claimed_refund_ids: frozenset[str] = frozenset(),
 ) -> Sight:
     """Pick out of an order and its notes what bears on one attempt.
 
     The notes have to be read before the order: the other way round a refund that arrives between the two would show
-    its note and not its row. `known_refund_ids` are the store's ids of our other refunds.
+    its note and not its row. `known_refund_ids` are the store's ids of all other refunds that the ledger knows, and
+    `claimed_refund_ids` those of our own among them: their rows are theirs, whatever somebody has written into them.
     """
-    rows = tuple(row for row in order.refunds if marker in row.reason or row.reference == marker)
+    rows = tuple(
+        row
+        for row in order.refunds
+        if row.id not in claimed_refund_ids and (marker in row.reason or row.reference == marker)
+    )
     since = sent_at - _CLOCK_SLACK
     lookalikes = tuple(
         row

@@ -63,6 +63,9 @@ async def amend(rt: Runtime, caller: Caller, refund_id: str, changes: Changes) -
 
 
 async def _push(rt: Runtime, record: RefundRecord) -> Update | Literal["not_asked", "unreachable"]:
+    if record.status == "needs_review":
+        # Which row is whose is in question there; no mark of ours goes onto one.
+        return "not_asked"
     if record.store_refund_id is None or record.order_id is None or record.deleted_at is not None:
         return "not_asked"
     try:

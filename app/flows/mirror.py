@@ -22,6 +22,8 @@ from app.ledger.records import RefundRecord
 from app.ledger.refunds import money_of
 from app.ledger.seen import Known
 
+#: What is known of a refund's payment, from less to more.
+_KNOWS: tuple[RecordedPayment, ...] = ("unknown", "manual", "gateway")
 #: What a store's clock, corrected by its answers, may still differ from ours.
 _CLOCKS_APART = timedelta(minutes=2)
 
@@ -108,7 +110,8 @@ async def _note(
                 async with rt.database.transaction() as conn:
                     await seen.mark_duplicate(conn, where.tenant_id, record.id, event, of=leading.id)
         if leading.origin == "store":
-            await _update(rt, where, leading, refund, of_order)
+            # Only an order is read with all the digits that its refunds have.
+            await _update(rt, where, leading, refund, of_order, exact=of_order.currency is not None)
         if leading.deleted_at is not None:
             event = NewEvent(type="refund.reappeared", actor=rt.executor_id)
             async with rt.database.transaction() as conn:
@@ -137,11 +140,18 @@ def _may_be_one_under_way(known: Sequence[Known], order_id: str, refund: StoreRe
     )
 
 
-def payment_of(refund: StoreRefund) -> RecordedPayment:
-    """Say how a row that others made was paid, as far as its store tells."""
-    if refund.refunded_payment is None:
-        return "unknown"
-    return "gateway" if refund.refunded_payment else "manual"
+def may_be_under_way(rt: Runtime, refund: StoreRefund) -> bool:
+    """Say whether a row that others made may be waiting for its payment: stores write it before they pay (OF:632)."""
+    if refund.refunded_payment is True or refund.created_at is None:
+        return False
+    return rt.clock() - refund.created_at < timedelta(seconds=rt.settings.store_limit_s)
+
+
+def payment_of(rt: Runtime, refund: StoreRefund) -> RecordedPayment:
+    """Say how a row that others made was paid, as far as its store tells by now."""
+    if refund.refunded_payment:
+        return "gateway"
+    return "unknown" if refund.refunded_payment is None or may_be_under_way(rt, refund) else "manual"
 
 
 async def _add(
@@ -165,11 +175,16 @@ def _made_at(moment: datetime | None) -> dict[str, Any]:
     return {} if moment is None else {"made_at": moment.isoformat()}
 
 
-async def _update(rt: Runtime, where: Where, record: Known, refund: StoreRefund, of_order: _OfOrder) -> None:
-    payment = payment_of(refund)
-    # The legacy API never says that a gateway paid; what wc/v3 once said stays true.
-    paid = payment if payment not in (record.payment, "unknown") else None
-    amount = refund.amount if refund.amount != record.amount else None
+async def _update(
+    rt: Runtime, where: Where, record: Known, refund: StoreRefund, of_order: _OfOrder, *, exact: bool
+) -> None:
+    payment = payment_of(rt, refund)
+    # Only ever towards knowing more: neither the legacy API nor a stale answer takes back what was once seen paid.
+    paid = payment if _KNOWS.index(payment) > _KNOWS.index(record.payment) else None
+    amount = refund.amount if exact and record.amount is not None and refund.amount != record.amount else None
+    if amount is not None and record.payment == "gateway" and record.amount is not None and amount < record.amount:
+        # The legacy API lets anybody lower a row's amount (LO:1736); what was paid stays paid.
+        amount = None
     fills = record.currency is None and of_order.currency is not None
     if paid is None and amount is None and not fills:
         return
@@ -215,7 +230,7 @@ async def _note_missing(rt: Runtime, where: Where, known: Sequence[Known], order
 
 def _record(rt: Runtime, where: Where, order_id: str, refund: StoreRefund, of_order: _OfOrder) -> RefundRecord:
     now = rt.clock()
-    payment = payment_of(refund)
+    payment = payment_of(rt, refund)
     command = RefundCommand(
         store=where.store,
         order_id=order_id,

@@ -130,6 +130,7 @@ async def _see(rt: Runtime, record: RefundRecord, shop: Shop) -> Sight:
     order = await shop.store.read_order(plan.order_id, read_at=looked_at, priority="background", verify=True)
     async with rt.database.reading() as conn:
         known = await search.of_order(conn, record.tenant_id, record.store_id, plan.order_id)
+        claimed = await search.claimed(conn, record.store_id, plan.order_id, but=record.id)
     return sight_of(
         order=order,
         notes=notes,
@@ -137,6 +138,7 @@ async def _see(rt: Runtime, record: RefundRecord, shop: Shop) -> Sight:
         amount=plan.amount,
         sent_at=record.sent_at,
         known_refund_ids=frozenset(known) - {record.store_refund_id or ""},
+        claimed_refund_ids=claimed,
         looked_at=looked_at,
     )
 

@@ -1,6 +1,8 @@
 """Deleting a refund's row in its store. The money stays where it is; the ledger keeps the refund and its history."""
 
-from app.flows.mirror import Where, mirror_rows
+from datetime import timedelta
+
+from app.flows.mirror import Where, may_be_under_way, mirror_rows
 from app.flows.results import (
     Caller,
     Deleted,
@@ -16,12 +18,14 @@ from app.flows.results import (
 from app.flows.runtime import Runtime
 from app.flows.settle import as_it_is
 from app.flows.shop import failed, open_store
-from app.ledger import events, refunds, search, seen
+from app.ledger import refunds, search, seen
 from app.ledger.events import NewEvent
 from app.ledger.records import RefundRecord
 from app.stores.port import ListedRefund, Store, StoreError
 
 _DELETABLE = ("succeeded", "failed")
+#: Longer than any deletion takes, looks at the store included.
+_CUT_OFF_AFTER = timedelta(minutes=2)
 
 
 async def delete(rt: Runtime, caller: Caller, refund_id: str, *, force: bool) -> Deletion:
@@ -61,6 +65,10 @@ async def delete_in_store(
             return await _blocked(rt, opened.where, order_id, store_refund_id)
         if record.status not in _DELETABLE:
             return WrongState(record=record, allowed=_DELETABLE)
+        if record.origin == "store" and may_be_under_way(rt, listed.refund):
+            wait_s = rt.settings.store_limit_s
+            why = "The refund was made moments ago, and its payment may still be under way in the store."
+            return StoreFailed(code="store_unavailable", message=why, retry_after_s=wait_s)
         paid = True if listed.refund.refunded_payment else _stays_paid(record)
         if paid is not False and not force:
             return PaidByGateway(store_refund_id=store_refund_id, refund_id=record.id, certain=paid is True)
@@ -73,15 +81,12 @@ async def _delete(
     rt: Runtime, caller: Caller, store: Store, record: RefundRecord, listed: ListedRefund, *, paid: bool | None
 ) -> Deletion:
     row = listed.refund
+    asked = NewEvent(type="refund.deleting", actor=caller.actor, data={"store_refund_id": row.id})
     async with rt.database.transaction() as conn:
-        # On record before the row goes: what is found missing afterwards was deleted by this caller, crash or not.
-        asked = NewEvent(type="refund.deleting", actor=caller.actor, data={"store_refund_id": row.id})
-        await events.append(conn, record.tenant_id, record.id, asked)
+        await seen.set_out_to_delete(conn, record.tenant_id, record.id, asked, by=caller.actor)
     came_to = await store.delete_refund(listed.order_id, row.id)
     if came_to == "kept":
-        kept = NewEvent(type="refund.not_deleted", actor=caller.actor, data={"store_refund_id": row.id})
-        async with rt.database.transaction() as conn:
-            await events.append(conn, record.tenant_id, record.id, kept)
+        await _given_up(rt, record, caller.actor)
         return StoreFailed(code="store_unavailable", message="The store did not delete the refund; it is still there.")
     event = NewEvent(
         type="refund.deleted",
@@ -96,6 +101,33 @@ async def _delete(
         money_stays_paid=paid,
         by_this=came_to == "deleted",
     )
+
+
+async def _given_up(rt: Runtime, record: RefundRecord, actor: str) -> None:
+    kept = NewEvent(type="refund.not_deleted", actor=actor, data={"store_refund_id": record.store_refund_id or ""})
+    async with rt.database.transaction() as conn:
+        await seen.give_up_deleting(conn, record.tenant_id, record.id, kept)
+
+
+async def finish_deletions(rt: Runtime) -> int:
+    """Find out what became of deletions that were cut off, by a crash or by a store that went away meanwhile."""
+    async with rt.database.reading() as conn:
+        records = await seen.cut_off_deletions(conn, older_than=_CUT_OFF_AFTER, limit=200)
+    for record in records:
+        assert record.order_id is not None
+        assert record.store_refund_id is not None
+        try:
+            store, _ = await rt.stores.open(record.store_id)
+            listed = await store.read_refund(record.order_id, record.store_refund_id)
+        except (StoreError, LookupError):
+            continue
+        if listed is not None:
+            await _given_up(rt, record, rt.executor_id)
+            continue
+        gone = NewEvent(type="refund.deleted", actor=rt.executor_id, data={"store_refund_id": record.store_refund_id})
+        async with rt.database.transaction() as conn:
+            await seen.mark_deleted(conn, record.tenant_id, record.id, gone, by="store")
+    return len(records)
 
 
 def _stays_paid(record: RefundRecord) -> bool | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain.order import StoreRefund
-from app.domain.refund_query import Candidate, RefundQuery, chosen, paged
+from app.domain.refund_query import RefundQuery
 from app.flows.mirror import Where, mirror_rows
 from app.flows.results import (
     Caller,
@@ -96,21 +96,14 @@ async def _with_our_knowledge(
 
 async def _from_ledger(rt: Runtime, opened: OpenStore, query: RefundQuery) -> RefundListing:
     async with rt.database.reading() as conn:
-        records = await search.with_store_row(conn, opened.where.tenant_id, opened.where.store_id)
-    by_row = {record.store_refund_id or "": record for record in records}
-    candidates = [Candidate(order_id=record.order_id or "", refund=_row(record)) for record in records]
-    found = chosen(candidates, query)
+        records, total = await search.with_store_row(conn, opened.where.tenant_id, opened.where.store_id, query)
     listed = tuple(
-        ListedRefund(
-            order_id=candidate.order_id,
-            refund=candidate.refund,
-            document=document(by_row[candidate.refund.id], query.dp),
-        )
-        for candidate in paged(found, query)
+        ListedRefund(order_id=record.order_id or "", refund=_row(record), document=document(record, query.dp))
+        for record in records
     )
     return RefundListing(
-        page=RefundPage(refunds=listed, total=len(found), decimals=2, served_by="orders"),
-        ours={refund.refund.id: by_row[refund.refund.id].id for refund in listed},
+        page=RefundPage(refunds=listed, total=total, decimals=2, served_by="orders"),
+        ours={refund.refund.id: record.id for refund, record in zip(listed, records, strict=True)},
         served_by="ledger",
         complete=False,
     )

@@ -2,22 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Literal, cast
 
 from starlette.requests import Request
 
 from app.api.problems import InputFault
-from app.api.reading import Unreadable, read_json
+from app.api.reading import UNSTORABLE, Unreadable, read_json
 from app.front.errors import WooError
 from app.front.form import Pair, PhpTree, flattened, listed, pairs_of, tree_of
 from app.front.words import Face, Situation
+from app.stores.reading import exact
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CREDENTIALS = frozenset({"consumer_key", "consumer_secret", "_method"})
 #: No request of WooCommerce's nests deeper than five levels.
 _DEEPEST = 20
+_UNSTORABLE_TEXT = "A text has a NUL or half of a surrogate pair in it."
 
 ROOTS: Mapping[Face, str] = {"v3": "wp-json/wc/v3", "legacy": "wc-api/v3"}
 
@@ -49,13 +50,18 @@ class Asked:
 
     @property
     def own_query(self) -> PhpTree:
-        """Give the query without credentials, and without what only says how to read the request."""
+        """Give the query without credentials, and without what only says how to read the request.
+
+        Raises WooError for one that could not be kept.
+        """
+        if any(UNSTORABLE.search(text) for pair in self.query_pairs for text in pair):
+            raise WooError("invalid_json", f"Invalid query. {_UNSTORABLE_TEXT}")
         return {name: value for name, value in self.query.items() if not is_credential(name)}
 
     def params(self) -> dict[str, Any]:
         """Give query and body together, the body first, as WordPress does; credentials aside.
 
-        Raises WooError for a body that cannot be read.
+        Raises WooError for a query or a body that cannot be read.
         """
         query = cast("dict[str, Any]", listed(dict(self.own_query)))
         body = self.readable_body()
@@ -78,7 +84,10 @@ def is_credential(name: str) -> bool:
 
 
 async def read(request: Request, face: Face, *, public_url: str | None) -> Asked:
-    """Read a request; what is wrong with its body is said only once it is known who asks."""
+    """Read a request; what is wrong with its body is said only once it is known who asks.
+
+    The store's name has to be one that a store can have: it goes into addresses.
+    """
     scope = request.scope
     raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
     host = f"{scope['scheme']}://{request.headers.get('host', '')}"
@@ -134,11 +143,7 @@ def _body(request: Request, raw: bytes) -> tuple[list[Pair], Any]:
         body: Any = listed(dict(tree_of(pairs)))
         return pairs, _checked(body)
     # WordPress would take a body of another kind for none at all, and so for a refund of 0.00.
-    return [], _checked(read_json(raw, parse_float=_exact))
-
-
-def _exact(text: str) -> Decimal:
-    return Decimal(text)
+    return [], _checked(read_json(raw, parse_float=exact))
 
 
 def _checked(body: Any) -> Any:
@@ -153,8 +158,8 @@ def _checked(body: Any) -> Any:
             waiting.extend((depth + 1, name) for name in part)
         elif isinstance(part, list):
             waiting.extend((depth + 1, inner) for inner in part)
-        elif isinstance(part, str) and "\0" in part:
-            return _unreadable("A text has a NUL in it.")
+        elif isinstance(part, str) and UNSTORABLE.search(part):
+            return _unreadable(_UNSTORABLE_TEXT)
     return body
 
 

@@ -16,7 +16,7 @@ from app.flows.results import Accepted, OneListed, RequestInProgress
 from app.flows.submit import submit
 from app.front.answers import REFUND_HEADER, Admitted, answer, error_answer
 from app.front.errors import WooError
-from app.front.outcomes import refused, unsuccessful
+from app.front.outcomes import lost, refused, unsuccessful
 from app.front.v3_body import Parsed
 from app.ledger.records import RefundRecord
 from app.telemetry import log
@@ -27,7 +27,8 @@ _VISIBLE = re.compile(r"[!-~]{1,255}")
 async def carry_out(turn: Admitted, parsed: Parsed) -> RefundRecord:
     """Take a refund on and give it as it is when it is settled, or when the key's wait is over.
 
-    An identical request that nobody was given the outcome of is joined. Raises WooError when nothing was taken on.
+    An identical request that nobody was given the outcome of is joined. Raises WooError when nothing was taken on, or
+    when the database was lost and nobody can say whether anything was.
     """
     rt, asked = turn.rt, turn.asked
     key = asked.idempotency_key
@@ -38,12 +39,21 @@ async def carry_out(turn: Admitted, parsed: Parsed) -> RefundRecord:
         wait_s = rt.settings.default_wait_s
     assert parsed.command.order_id is not None
     await turn.deliveries.quiet(parsed.command.order_id)
-    until = rt.clock() + timedelta(seconds=wait_s)
+    try:
+        return await _submitted(turn, parsed, wait_s=wait_s)
+    except OUTAGES as error:
+        # From the first commit on the refund is carried out, whatever becomes of this request.
+        log.error("front.outcome_lost", request_id=turn.trace.request_id, error=str(error))
+        raise lost(unknown_status=turn.who.front.unknown_status) from error
+
+
+async def _submitted(turn: Admitted, parsed: Parsed, *, wait_s: float) -> RefundRecord:
+    until = turn.rt.clock() + timedelta(seconds=wait_s)
     submission = await submit(
-        rt,
+        turn.rt,
         turn.who.caller,
         parsed.command,
-        idempotency_key=key,
+        idempotency_key=turn.asked.idempotency_key,
         request_id=turn.trace.request_id,
         wait_s=wait_s,
         at_once=False,
@@ -53,19 +63,26 @@ async def carry_out(turn: Admitted, parsed: Parsed) -> RefundRecord:
         case Accepted():
             return submission.record
         case RequestInProgress():
-            return await outcome_of(rt, submission.refund_id, until=until)
+            return await outcome_of(turn.rt, submission.refund_id, until=until)
         case _:
             raise refused(submission, parsed)
 
 
 async def document_of(turn: Admitted, record: RefundRecord, *, dp: int | None) -> Mapping[str, Any]:
-    """Give a refund that succeeded as its store shows it, or as the ledger knows it when the store cannot be asked."""
+    """Give a refund that succeeded as its store shows it, or as the record has it when the store cannot be asked.
+
+    Never raises for an outage: the refund is made, and its client has to be told.
+    """
     if record.order_id is not None and record.store_refund_id is not None:
-        found = await shop.read_refund(
-            turn.rt, turn.who.caller, record.store, record.order_id, record.store_refund_id, dp=dp
-        )
-        if isinstance(found, OneListed):
-            return found.listed.document
+        try:
+            found = await shop.read_refund(
+                turn.rt, turn.who.caller, record.store, record.order_id, record.store_refund_id, dp=dp
+            )
+        except OUTAGES as error:
+            log.warning("front.document_not_read", refund_id=record.id, error=str(error))
+        else:
+            if isinstance(found, OneListed):
+                return found.listed.document
     return shop.document(record, dp)
 
 

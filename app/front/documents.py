@@ -56,15 +56,27 @@ def v3_document(document: Mapping[str, Any], *, root: str, shape: Shape, whole_s
 def _cleaned(name: str, value: Any, shape: Shape) -> Any:
     if name == "reason" and isinstance(value, str):
         return without_markers(value)
-    if name == "meta_data" and isinstance(value, list):
-        return [entry for entry in value if _is_shown(entry, shape)]
-    if shape.only_display_meta and name in _LINES and isinstance(value, list):
-        return [_displayed(line) for line in value]
+    if name == "meta_data":
+        return [entry for entry in _entries(value) if _is_shown(_key(entry), shape)]
+    if shape.only_display_meta and name in _LINES:
+        return [_displayed(line) for line in _entries(value)]
     return value
 
 
-def _is_shown(entry: Any, shape: Shape) -> bool:
+def _entries(value: Any) -> list[Any]:
+    """Give the entries of a list, which PHP writes as an object where it has gaps; whatever they are."""
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _key(entry: Any) -> str:
+    """Give the key of an entry of meta data; "" for none."""
     key = entry.get("key") if isinstance(entry, dict) else None
+    return str(key) if isinstance(key, str | int) else ""
+
+
+def _is_shown(key: str, shape: Shape) -> bool:
     if key == MARKER_KEY:
         return False
     return key in shape.include_meta if shape.include_meta else key not in shape.exclude_meta
@@ -72,9 +84,9 @@ def _is_shown(entry: Any, shape: Shape) -> bool:
 
 def _displayed(line: Any) -> Any:
     """Leave out the meta data that WooCommerce keeps for itself (V2O, get_formatted_meta_data)."""
-    if not isinstance(line, dict) or not isinstance(line.get("meta_data"), list):
+    if not isinstance(line, dict) or "meta_data" not in line:
         return line
-    return line | {"meta_data": [e for e in line["meta_data"] if not str(e.get("key", "")).startswith("_")]}
+    return line | {"meta_data": [entry for entry in _entries(line["meta_data"]) if not _key(entry).startswith("_")]}
 
 
 def _links(root: str, order_id: Any, refund_id: Any) -> dict[str, Any]:
@@ -126,7 +138,7 @@ def legacy_document(document: Mapping[str, Any]) -> dict[str, Any]:
         "created_at": f"{made}Z" if made else "1970-01-01T00:00:00Z",
         "amount": _two(document.get("amount")),
         "reason": without_markers(str(document.get("reason") or "")),
-        "line_items": [_legacy_line(line) for line in document.get("line_items") or ()],
+        "line_items": [_legacy_line(line) for line in _entries(document.get("line_items")) if isinstance(line, dict)],
     }
 
 
@@ -145,8 +157,8 @@ def _legacy_line(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _origin(meta_data: Any) -> int:
-    for entry in meta_data if isinstance(meta_data, list) else ():
-        if isinstance(entry, dict) and entry.get("key") == "_refunded_item_id":
+    for entry in _entries(meta_data):
+        if _key(entry) == "_refunded_item_id":
             text = str(entry.get("value"))
             return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
     return 0
@@ -154,6 +166,7 @@ def _origin(meta_data: Any) -> int:
 
 def _two(value: Any) -> str:
     try:
-        return plain(round_half_up(Decimal(str(value or 0)), 2), 2)
+        amount = Decimal(str(value or 0))
+        return plain(round_half_up(amount, 2), 2) if amount.is_finite() else "0.00"
     except ArithmeticError:
         return "0.00"

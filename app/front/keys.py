@@ -1,7 +1,6 @@
 """Who asks: keys of the gateway that serve as WooCommerce's consumer key and secret."""
 
 import base64
-import binascii
 import hmac
 import re
 import time
@@ -190,7 +189,7 @@ def _in_header(asked: Asked) -> _Secret | None:
         return None
     try:
         key, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII, or not UTF-8 within
         return None
     return _Secret(consumer_key=key, consumer_secret=secret, place="header") if key and secret else None
 

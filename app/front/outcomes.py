@@ -193,6 +193,18 @@ def unsuccessful(record: RefundRecord, *, unknown_status: Literal[202, 504]) -> 
     return WooError(situation, _said(situation, failure.message), status=status, says=says)
 
 
+def lost(*, unknown_status: Literal[202, 504]) -> WooError:
+    """Say that nobody can tell now whether a refund was taken on, because the ledger was lost on the way."""
+    return WooError(
+        "outcome_unknown",
+        "The refund gateway has lost its database on the way, and it is not known whether the refund was taken on. Do "
+        "not send another one: repeat this very request, which joins the refund if there is one.",
+        status=unknown_status,
+        says=GatewaySays(code="outcome_unknown"),
+        headers=_retry_after(_RETRY_UNKNOWN_S),
+    )
+
+
 def _said(situation: Situation, message: str) -> str | None:
     """Give a failure's text as WooCommerce would; None where the situation has one of its own."""
     if situation in _FIXED_TEXT:

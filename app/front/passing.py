@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,7 @@ from app.api.auth import Scope as KeyScope
 from app.flows import shop
 from app.flows.results import StoreNotFound
 from app.front import index
-from app.front.answers import Admitted, answer, error_answer
+from app.front.answers import Admitted, answer, error_answer, fit
 from app.front.asking import ROOTS, Asked, is_credential
 from app.front.documents import names_of, selected
 from app.front.errors import GatewaySays, WooError
@@ -60,7 +60,9 @@ async def respond(turn: Admitted) -> Response:
     asked = turn.asked
     segments = asked.path.split("/")
     known = segments[0] in _READS or segments[0] in _OTHERS
-    if not known or "refunds" in segments or not all(_SEGMENT.fullmatch(segment) for segment in segments):
+    # WordPress finds its routes whatever the case: orders/1/Refunds are refunds, which have rules of their own.
+    of_refunds = any(segment.lower() == "refunds" for segment in segments)
+    if not known or of_refunds or not all(_SEGMENT.fullmatch(segment) for segment in segments):
         raise WooError("no_route")
     if asked.method == "OPTIONS":
         return answer(asked, index.options("GET"), headers={"Allow": "GET"})
@@ -97,21 +99,23 @@ async def _cleaned(asked: Asked, store: Store, resource: FrontRead) -> Response:
         read = await store.read_raw(asked.path, _query(asked, but=frozenset({"_fields"})))
     except StoreError as error:
         raise refused(shop.failed(error)) from error
-    document: Any = None
-    with suppress(ValueError, RecursionError):
-        document = json.loads(read.body)
-    if not isinstance(document, dict | list):
-        raise WooError("store_unavailable", "The store's answer is not JSON, and is kept back for what may be in it.")
-    clean = without_gateway_secrets if resource == "payment_gateways" else without_setting_secrets
-    content: Any = clean(document)
-    fields = names_of(asked.query.get("_fields"))
-    if isinstance(content, list):
-        content = [selected(row, fields, keeps_links=False) if isinstance(row, dict) else row for row in content]
-    elif read.status < 400:
-        content = selected(content, fields, keeps_links=True)
     headers = _headers(asked, read.headers) | {"Refund-Gateway-Removed": "secrets"}
     headers.pop("Content-Type", None)
-    return answer(asked, _relinked(content, asked.base), status=read.status, headers=headers)
+    clean = without_gateway_secrets if resource == "payment_gateways" else without_setting_secrets
+    fields = names_of(asked.query.get("_fields"))
+    # What is no JSON, or is nested beyond all measure, cannot be searched for secrets.
+    with suppress(ValueError, RecursionError):
+        document = json.loads(read.body)
+        if isinstance(document, dict | list):
+            content = _chosen(clean(document), fields, is_error=read.status >= 400)
+            return answer(asked, _relinked(content, asked.base), status=read.status, headers=headers)
+    raise WooError("store_unavailable", "The store's answer is not JSON, and is kept back for what may be in it.")
+
+
+def _chosen(content: Any, fields: Sequence[str], *, is_error: bool) -> Any:
+    if isinstance(content, list):
+        return [selected(row, fields, keeps_links=False) if isinstance(row, dict) else row for row in content]
+    return content if is_error else selected(content, fields, keeps_links=True)
 
 
 def _relinked(part: Any, base: str) -> Any:
@@ -133,7 +137,7 @@ def _headers(asked: Asked, given: Mapping[str, str]) -> dict[str, str]:
     kept = {ours: given[ours.lower()] for ours in _HEADERS if ours.lower() in given}
     if "Link" in kept:
         kept["Link"] = _LINK.sub(lambda found: f"<{_own_url(asked, found['url'])}>{found['rest']}", kept["Link"])
-    return kept
+    return fit(kept)
 
 
 def _own_url(asked: Asked, url: str) -> str:

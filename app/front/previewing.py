@@ -28,6 +28,7 @@ from app.front.preview_body import parse_preview
 from app.front.v3_body import Parsed
 from app.front.words import Situation
 from app.stores.port import StoreError
+from app.stores.reading import Unreadable, rows
 
 _SECTIONS: Mapping[str, LineKind] = {"products": "item", "shipping": "shipping", "fees": "fee"}
 
@@ -109,14 +110,11 @@ async def _product_ids(turn: Admitted, plan: RefundPlan) -> Mapping[str, int]:
     with suppress(ValueError, RecursionError):
         document = json.loads(read.body)
     order = document.get("order", document) if isinstance(document, dict) else {}
-    lines = order.get("line_items") if isinstance(order, dict) else None
-    if not isinstance(lines, list):
-        raise WooError("store_unavailable", "The store did not show the order's products.")
-    return {
-        str(line.get("id")): line["product_id"]
-        for line in lines
-        if isinstance(line, dict) and isinstance(line.get("product_id"), int)
-    }
+    try:
+        lines = rows(order.get("line_items") if isinstance(order, dict) else None, "line_items")
+    except Unreadable as error:
+        raise WooError("store_unavailable", "The store did not show the order's products.") from error
+    return {str(line.get("id")): found for line in lines if isinstance(found := line.get("product_id"), int)}
 
 
 def _refused(refusal: Refusal, parsed: Parsed, left: Remaining | None) -> WooError:

@@ -68,7 +68,8 @@ async def list_of_order(turn: Admitted, order_id: str) -> Response:
 async def update(turn: Admitted, order_id: str, refund_id: str) -> Response:
     """Change a refund's reason; its amount is what was paid.
 
-    The answer shows the refund as its store does, which may go on showing the old reason (LO:1736).
+    The answer shows the new one, which the ledger keeps; the store may go on showing the old one (LO:1736), and the
+    header Refund-Gateway-Reason says whether it does.
     """
     turn.needs("refunds:write")
     given = envelope(turn.asked.readable_body(), verb="edit")
@@ -87,9 +88,9 @@ async def update(turn: Admitted, order_id: str, refund_id: str) -> Response:
     outcome = await amend(turn.rt, turn.who.caller, found.refund_id, Changes(reason=reason))
     match outcome:
         case Amended():
-            after = await _read(turn, order_id, refund_id)
+            document = {**found.listed.document, "reason": outcome.record.reason}
             headers = _naming(outcome.record.id) | {"Refund-Gateway-Reason": outcome.in_store.replace("_", " ")}
-            return answer(turn.asked, _enveloped(turn, after.listed.document), headers=headers)
+            return answer(turn.asked, _enveloped(turn, document), headers=headers)
         case RefundNotFound():
             raise WooError("refund_not_found")
         case WrongState():

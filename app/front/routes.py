@@ -17,7 +17,7 @@ from app.api.values import STORE_PATTERN
 from app.database import OUTAGES
 from app.flows.runtime import Runtime
 from app.front import index, passing, previewing, refunds_legacy, refunds_v3
-from app.front.answers import Admitted, answer, error_answer
+from app.front.answers import Admitted, answer, error_answer, nowhere
 from app.front.asking import ROOTS, Asked, Method, read
 from app.front.delivery import Deliveries
 from app.front.errors import WooError
@@ -84,6 +84,9 @@ class Front:
 
     async def _respond(self, request: Request, face: Face, namespace: str) -> Response:
         """Answer a request, whatever comes of it, in the shape of its API."""
+        if _STORE.fullmatch(request.path_params["store"]) is None:
+            request.scope["route"] = _Template(f"/stores/{{store}}/{ROOTS[face]}/{{path}}")
+            return nowhere(face)
         whole: str = request.path_params.get("path", "").strip("/")
         inside = whole == namespace or whole.startswith(f"{namespace}/")
         request.path_params["path"] = whole[len(namespace) :] if inside else whole
@@ -119,8 +122,6 @@ class Front:
 
     async def _admit(self, request: Request, rt: Runtime, asked: Asked) -> Admitted:
         """Find out who asks, and count the request."""
-        if _STORE.fullmatch(asked.store) is None:
-            raise WooError("no_route")
         who = await self._keys.identify(rt, asked)
         trace = trace_of(request.scope)
         trace.caller = who.caller

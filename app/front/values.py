@@ -48,11 +48,17 @@ def positive(faults: Faults, amount: Decimal, *, pointer: str) -> Decimal | None
 
 
 def number(value: Any) -> Decimal | None:
-    """Read a number of JSON by its exact value; None for anything else, and for what no shop charges."""
+    """Read a number of JSON by its exact value; None for anything else, and for what no shop charges.
+
+    What it gives can be written out: it has at most 15 digits before the dot and 30 behind it.
+    """
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
     exact = Decimal(value)
-    return exact if exact == 0 or -30 < exact.adjusted() < 18 else None
+    if exact == 0:
+        return Decimal(0)
+    exponent = exact.as_tuple().exponent
+    return exact if isinstance(exponent, int) and exponent >= -30 and exact.adjusted() < 15 else None
 
 
 def part_amount(value: Any) -> Decimal | None:

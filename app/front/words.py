@@ -296,6 +296,8 @@ WORDS: Mapping[Situation, Words] = {
         502, "refund_gateway_store_misconfigured", "The store's address, credentials or permissions are wrong."
     ),
     "service_unavailable": Words(
-        503, "refund_gateway_unavailable", "The refund gateway cannot reach its database; nothing was done."
+        503,
+        "refund_gateway_unavailable",
+        "The refund gateway cannot reach its database, and could not finish the request; repeat it later.",
     ),
 }

@@ -19,23 +19,33 @@ async def amend(
     A pending one is sent with the new reason; its fence moves on, so that a process about to send it notices. Others
     keep their fence: nobody's hold on them is touched.
     """
-    values = {
-        "reason": changed.get("reason", record.reason),
-        "reason_code": changed.get("reason_code", record.reason_code),
-        "metadata": Jsonb(dict(changed.get("metadata", record.metadata))),
+    params = {
+        "id": record.id,
+        "fence": record.fence,
+        "fields": sorted(changed),
+        "reason": changed.get("reason"),
+        "reason_code": changed.get("reason_code"),
+        "metadata": Jsonb(dict(changed.get("metadata", {}))),
+        **event.params(),
     }
     row = await (
         await conn.execute(
-            "WITH changed AS (UPDATE refund SET reason = %(reason)s, reason_code = %(reason_code)s,"
-            " metadata = %(metadata)s, updated_at = clock_timestamp(),"
-            " plan = CASE WHEN status = 'pending' AND plan IS NOT NULL"
+            # Only what is changed, so that two changes at a time do not undo each other.
+            "WITH changed AS (UPDATE refund SET"
+            " reason = CASE WHEN 'reason' = ANY(%(fields)s) THEN %(reason)s ELSE reason END,"
+            " reason_code = CASE WHEN 'reason_code' = ANY(%(fields)s) THEN %(reason_code)s ELSE reason_code END,"
+            " metadata = CASE WHEN 'metadata' = ANY(%(fields)s) THEN %(metadata)s ELSE metadata END,"
+            " updated_at = clock_timestamp(),"
+            # What can still be sent is sent with the new reason.
+            " plan = CASE WHEN status IN ('pending', 'needs_review') AND plan IS NOT NULL"
+            "  AND 'reason' = ANY(%(fields)s)"
             "  THEN jsonb_set(plan, '{reason}', to_jsonb(%(reason)s::text)) ELSE plan END,"
-            " command = CASE WHEN status = 'pending'"
+            " command = CASE WHEN status IN ('pending', 'needs_review') AND 'reason' = ANY(%(fields)s)"
             "  THEN jsonb_set(command, '{reason}', to_jsonb(%(reason)s::text)) ELSE command END,"
             " fence = fence + (status = 'pending')::int"
             " WHERE id = %(id)s AND (status IN ('succeeded', 'failed', 'canceled', 'needs_review')"
             "  OR (status = 'pending' AND fence = %(fence)s AND lease_until IS NULL)) RETURNING *)" + LOGGED,
-            {"id": record.id, "fence": record.fence, **event.params(), **values},
+            params,
         )
     ).fetchone()
     return None if row is None else record_of(row)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, LiteralString
 
 from app.database import Connection
+from app.domain.refund_query import RefundQuery
 from app.ledger.records import RefundRecord, record_of
 
 _SELECT: LiteralString = "SELECT refund.*, store.name AS store FROM refund JOIN store ON store.id = refund.store_id "
@@ -139,15 +140,80 @@ async def of_order(conn: Connection, tenant_id: str, store_id: str, order_id: st
     return {row["store_refund_id"]: row["id"] for row in await cursor.fetchall()}
 
 
-async def with_store_row(conn: Connection, tenant_id: str, store_id: str, *, limit: int = 10_000) -> list[RefundRecord]:
-    """Read the refunds of a store that have a row there as far as is known, newest first."""
+async def claimed(conn: Connection, store_id: str, order_id: str, *, but: str) -> frozenset[str]:
+    """Give the store's ids of an order's rows that belong to refunds of ours, one of them aside."""
     cursor = await conn.execute(
-        _SELECT + "WHERE refund.tenant_id = %s AND refund.store_id = %s AND refund.store_refund_id IS NOT NULL"
-        " AND refund.deleted_at IS NULL AND refund.duplicate_of IS NULL AND refund.amount IS NOT NULL"
-        " ORDER BY refund.id DESC LIMIT %s",
-        (tenant_id, store_id, limit),
+        "SELECT store_refund_id FROM refund WHERE store_id = %s AND order_id = %s AND id <> %s AND origin = 'api'"
+        " AND store_refund_id IS NOT NULL",
+        (store_id, order_id, but),
     )
-    return [record_of(row) for row in await cursor.fetchall()]
+    return frozenset(row["store_refund_id"] for row in await cursor.fetchall())
+
+
+#: When a refund was made, as far as is known.
+_MADE: LiteralString = "coalesce(refund.settled_at, refund.created_at)"
+#: The ways to sort rows; WooCommerce's titles and slugs are made of the date.
+_SORTS: Mapping[str, LiteralString] = {
+    "date": _MADE,
+    "title": _MADE,
+    "slug": _MADE,
+    "modified": _MADE,
+    "id": "refund.store_refund_id::numeric",
+    "include": "array_position(%(include)s::text[], refund.store_refund_id)",
+}
+
+
+async def with_store_row(
+    conn: Connection, tenant_id: str, store_id: str, query: RefundQuery
+) -> tuple[list[RefundRecord], int]:
+    """Read a page of the refunds of a store that have a row there as far as is known, and count all that match.
+
+    Means what `chosen` and `paged` of the domain mean; `query.local_bounds` have to be empty.
+    """
+    assert not query.local_bounds
+    after = [bound.at for bound in (query.after, query.modified_after) if bound is not None]
+    before = [bound.at for bound in (query.before, query.modified_before) if bound is not None]
+    asked: Mapping[LiteralString, bool] = {
+        "refund.store_refund_id = ANY(%(include)s)": bool(query.include),
+        "refund.store_refund_id <> ALL(%(exclude)s)": bool(query.exclude),
+        "refund.order_id = ANY(%(parent)s)": bool(query.parent),
+        "refund.order_id <> ALL(%(parent_exclude)s)": bool(query.parent_exclude),
+        "(refund.store_refund_id = %(search)s OR NOT EXISTS (SELECT FROM unnest(%(words)s::text[]) AS word"
+        " WHERE position(word IN lower(refund.reason)) = 0))": bool(query.search.strip()),
+        _MADE + " > %(after)s": bool(after),
+        _MADE + " < %(before)s": bool(before),
+    }
+    where: LiteralString = (
+        " WHERE refund.tenant_id = %(tenant)s AND refund.store_id = %(store)s AND refund.store_refund_id IS NOT NULL"
+        " AND refund.deleted_at IS NULL AND refund.duplicate_of IS NULL AND refund.amount IS NOT NULL"
+    )
+    for condition, applies in asked.items():
+        if applies:
+            where += " AND " + condition
+    params = {
+        "tenant": tenant_id,
+        "store": store_id,
+        "include": list(query.include),
+        "exclude": list(query.exclude),
+        "parent": list(query.parent),
+        "parent_exclude": list(query.parent_exclude),
+        "search": query.search.strip(),
+        "words": query.search.lower().split(),
+        "after": max(after, default=None),
+        "before": min(before, default=None),
+        "limit": query.per_page,
+        "offset": query.start,
+    }
+    by_include = query.orderby == "include" and bool(query.include)
+    sort = _SORTS[query.orderby] if by_include or query.orderby != "include" else _MADE
+    direction: LiteralString = " DESC" if query.order == "desc" and not by_include else " ASC"
+    counted = await (await conn.execute("SELECT count(*) AS n FROM refund" + where, params)).fetchone()
+    cursor = await conn.execute(
+        _SELECT + where + " ORDER BY " + sort + direction + ", refund.id" + direction + " LIMIT %(limit)s"
+        " OFFSET %(offset)s",
+        params,
+    )
+    return [record_of(row) for row in await cursor.fetchall()], 0 if counted is None else int(counted["n"])
 
 
 async def of_store_refund(

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -11,7 +12,7 @@ from app.database import Connection
 from app.domain.refund import RecordedPayment, Status
 from app.ledger.events import NewEvent
 from app.ledger.records import Origin, RefundRecord, command_json, record_of
-from app.ledger.refunds import money_of
+from app.ledger.refunds import LOGGED, money_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +76,8 @@ WITH changed AS (
         %(payment_method)s, %(sent_via)s)
     ON CONFLICT DO NOTHING
     RETURNING *
-), logged AS (
-    INSERT INTO refund_event (tenant_id, refund_id, type, actor, data)
-    SELECT tenant_id, id, %(event_type)s, %(event_actor)s, %(event_data)s FROM changed
-)
-SELECT changed.*, store.name AS store FROM changed JOIN store ON store.id = changed.store_id""",
+)"""
+            + LOGGED,
             {
                 **{name: getattr(record, name) for name in RefundRecord.__dataclass_fields__ if name in _WRITTEN},
                 "command": Jsonb(command_json(record.command)),
@@ -152,6 +150,16 @@ async def change(
     )
 
 
+async def set_out_to_delete(conn: Connection, tenant_id: str, refund_id: str, event: NewEvent, *, by: str) -> None:
+    """Note who is about to delete a refund's row, before the store is told: a crash must not hide it."""
+    await _mark(conn, tenant_id, refund_id, event, "deleting_by = %(by)s, deleting_at = clock_timestamp()", by=by)
+
+
+async def give_up_deleting(conn: Connection, tenant_id: str, refund_id: str, event: NewEvent) -> None:
+    """Note that a row that was to be deleted is still there, as far as is known."""
+    await _mark(conn, tenant_id, refund_id, event, "deleting_by = NULL, deleting_at = NULL")
+
+
 async def mark_deleted(
     conn: Connection, tenant_id: str, refund_id: str, event: NewEvent, *, by: str
 ) -> RefundRecord | None:
@@ -159,31 +167,56 @@ async def mark_deleted(
 
     `by` is who found it gone; if somebody set out to delete it and never came back to say how that went, it was they.
     """
-    row = await (
-        await conn.execute(
-            "WITH changed AS (UPDATE refund SET deleted_at = clock_timestamp(), deleted_by = coalesce("
-            "  (SELECT CASE type WHEN 'refund.deleting' THEN actor END FROM refund_event WHERE refund_id = %(id)s"
-            "   AND type IN ('refund.deleting', 'refund.not_deleted') ORDER BY id DESC LIMIT 1), %(by)s),"
-            "  updated_at = clock_timestamp()"
-            "  WHERE tenant_id = %(tenant)s AND id = %(id)s AND deleted_at IS NULL RETURNING *), logged AS ("
-            " INSERT INTO refund_event (tenant_id, refund_id, type, actor, data)"
-            " SELECT tenant_id, id, %(event_type)s, %(event_actor)s, %(event_data)s FROM changed)"
-            " SELECT changed.*, store.name AS store FROM changed JOIN store ON store.id = changed.store_id",
-            {"tenant": tenant_id, "id": refund_id, "by": by, **event.params()},
-        )
-    ).fetchone()
-    return None if row is None else record_of(row)
+    return await _mark(
+        conn,
+        tenant_id,
+        refund_id,
+        event,
+        "deleted_at = clock_timestamp(), deleted_by = coalesce(deleting_by, %(by)s), deleting_by = NULL,"
+        " deleting_at = NULL",
+        by=by,
+        only="AND deleted_at IS NULL",
+    )
 
 
 async def mark_reappeared(conn: Connection, tenant_id: str, refund_id: str, event: NewEvent) -> None:
     """Note that a row that was thought gone is there: it was restored, or a stale answer had hidden it."""
-    await conn.execute(
-        "WITH changed AS (UPDATE refund SET deleted_at = NULL, deleted_by = NULL, updated_at = clock_timestamp()"
-        "  WHERE tenant_id = %(tenant)s AND id = %(id)s AND deleted_at IS NOT NULL RETURNING *)"
-        " INSERT INTO refund_event (tenant_id, refund_id, type, actor, data)"
-        " SELECT tenant_id, id, %(event_type)s, %(event_actor)s, %(event_data)s FROM changed",
-        {"tenant": tenant_id, "id": refund_id, **event.params()},
+    await _mark(
+        conn, tenant_id, refund_id, event, "deleted_at = NULL, deleted_by = NULL", only="AND deleted_at IS NOT NULL"
     )
+
+
+async def cut_off_deletions(conn: Connection, *, older_than: timedelta, limit: int) -> list[RefundRecord]:
+    """Read refunds whose deletion was begun and never came to an end."""
+    cursor = await conn.execute(
+        "SELECT refund.*, store.name AS store FROM refund JOIN store ON store.id = refund.store_id"
+        " WHERE refund.deleting_at < clock_timestamp() - %s ORDER BY refund.deleting_at LIMIT %s",
+        (older_than, limit),
+    )
+    return [record_of(row) for row in await cursor.fetchall()]
+
+
+async def _mark(
+    conn: Connection,
+    tenant_id: str,
+    refund_id: str,
+    event: NewEvent,
+    assignments: LiteralString,
+    *,
+    by: str | None = None,
+    only: LiteralString = "",
+) -> RefundRecord | None:
+    query: LiteralString = (
+        "WITH changed AS (UPDATE refund SET "
+        + assignments
+        + ", updated_at = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s "
+        + only
+        + " RETURNING *)"
+        + LOGGED
+    )
+    params = {"tenant": tenant_id, "id": refund_id, "by": by, **event.params()}
+    row = await (await conn.execute(query, params)).fetchone()
+    return None if row is None else record_of(row)
 
 
 async def mark_duplicate(conn: Connection, tenant_id: str, refund_id: str, event: NewEvent, *, of: str) -> None:

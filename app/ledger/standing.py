@@ -47,6 +47,11 @@ async def ahead_of(conn: Connection, record: RefundRecord) -> tuple[str, Status]
     return None if row is None else (row["id"], row["status"])
 
 
+#: Paid by a payment gateway, or perhaps so: a legacy store never tells of refunds that others made. One that was seen
+#: in a wc/v3 store before it was clear whether it would be paid, and then vanished, was most likely declined.
+_PAID: LiteralString = "(status = 'succeeded' AND (money = 'moved' OR (money = 'unknown' AND sent_via = 'legacy')))"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commitments:
     """What stands against an order in the ledger."""
@@ -69,11 +74,15 @@ async def commitments(
     """
     cursor = await conn.execute(
         "SELECT id, amount, plan, marker, store_refund_id, status, " + _IN_DOUBT + " AS in_doubt,"
-        " (status <> 'succeeded' OR settled_at >= %(read_at)s OR money = 'moved') AS counts_unseen,"
+        " (status <> 'succeeded' OR settled_at >= %(read_at)s OR "
+        + _PAID
+        + ") AS counts_unseen, "
+        + _PAID
+        + " AS is_paid,"
         " (status = 'succeeded' AND settled_at < %(read_at)s) AS is_past"
         " FROM refund WHERE store_id = %(store_id)s AND order_id = %(order_id)s AND duplicate_of IS NULL"
         " AND ((plan IS NOT NULL AND status IN ('pending', 'sending', 'uncertain', 'needs_review', 'succeeded'))"
-        "      OR (origin = 'store' AND money = 'moved'))"
+        "      OR (origin = 'store' AND " + _PAID + "))"
         " AND (%(before)s::text IS NULL OR id < %(before)s OR status = 'succeeded')",
         {"store_id": store_id, "order_id": order_id, "read_at": snapshot_read_at, "before": before},
     )
@@ -96,14 +105,15 @@ async def holds(
 async def identical(conn: Connection, store_id: str, order_id: str, fingerprint: bytes) -> str | None:
     """Name a refund of the same content whose outcome its client was never given; None when there is none.
 
-    Only of those that came in by the front. Asked under the order's lock before a refund is reserved, it makes one
-    refund of identical requests, however close together they arrive.
+    Only of those that came in by the front without a key of their own: whoever sends keys repeats them. Asked under
+    the order's lock before a refund is reserved, it makes one refund of identical requests, however close together
+    they arrive. Nothing ends by time: a client that was never told may come back any day.
     """
     row = await (
         await conn.execute(
             "SELECT id FROM refund WHERE store_id = %s AND order_id = %s AND fingerprint = %s"
             " AND via = 'front' AND told_at IS NULL AND status <> 'canceled'"
-            " AND created_at > clock_timestamp() - interval '24 hours' ORDER BY id LIMIT 1",
+            " AND NOT EXISTS (SELECT FROM idempotency_key WHERE refund_id = refund.id) ORDER BY id LIMIT 1",
             (store_id, order_id, fingerprint),
         )
     ).fetchone()
@@ -119,4 +129,5 @@ def _hold(row: Mapping[str, Any]) -> Hold:
         store_refund_id=row["store_refund_id"],
         counts_unseen=row["counts_unseen"],
         is_past=row["is_past"],
+        is_paid=row["is_paid"],
     )

@@ -16,7 +16,7 @@ from app.stores.port import (
     StoreUnavailable,
     Supported,
 )
-from app.stores.reading import JsonObject, Unreadable, mapping, text_of
+from app.stores.reading import JsonObject, Unreadable, mapping, rows, text_of
 from app.stores.remembered import Remembered
 from app.stores.woo_v3_wire import payment_methods
 
@@ -170,15 +170,19 @@ def _described(got: Got) -> _Route:
     if got.value == []:
         return _Route(methods=frozenset(), post_arguments=frozenset())
     route = mapping(got.value, "route")
-    listed = route.get("methods")
-    methods = frozenset(name for name in listed if isinstance(name, str)) if isinstance(listed, list) else frozenset()
     arguments: set[str] = set()
-    endpoints = route.get("endpoints")
-    for endpoint in endpoints if isinstance(endpoints, list) else []:
-        if isinstance(endpoint, dict) and "POST" in (endpoint.get("methods") or ()):
-            args = endpoint.get("args")
-            arguments |= set(args) if isinstance(args, dict) else set()
-    return _Route(methods=methods, post_arguments=frozenset(arguments))
+    for endpoint in rows(route.get("endpoints"), "endpoints"):
+        if "POST" in _methods(endpoint):
+            arguments |= set(mapping(endpoint.get("args") or {}, "endpoints[].args"))
+    return _Route(methods=_methods(route), post_arguments=frozenset(arguments))
+
+
+def _methods(described: JsonObject) -> frozenset[str]:
+    listed = described.get("methods")
+    if isinstance(listed, dict):
+        # A PHP array with gaps.
+        listed = list(listed.values())
+    return frozenset(name for name in listed if isinstance(name, str)) if isinstance(listed, list) else frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,12 @@ JsonObject = Mapping[str, object]
 # PHP writes floats as 1.0E-5. Money beyond 15 digits or with a three-digit exponent is no money.
 NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 _ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+#: Digits before or behind the dot that a number of JSON may have at all; floats end at 1e308.
+_LONGEST_NUMBER = 1_500
+#: What the ledger cannot keep (numeric(20, 8)) is no amount of a shop's.
+_TOO_LARGE = Decimal(10) ** 12
+#: Years that a clock's error can be added to and taken from; a date of any other was never set.
+_YEARS = range(1000, 9000)
 #: Where JSON may begin behind PHP notices; "[]" and "{}" also occur in their texts and so do not count.
 _BEGIN = re.compile(r'\{\s*"|\[\s*\{')
 _TAG = re.compile(r"<[^<>]{0,2000}>")
@@ -75,14 +81,22 @@ def _no_constant(name: str) -> object:
     raise ValueError(name)
 
 
-def _exact(text: str) -> Decimal:
+def exact(text: str) -> Decimal:
+    """Read a number of JSON by its exact value. Raises ValueError for an exponent that no float of a program's has.
+
+    Written out, 1e999999999 would take a gigabyte, and so would a zero with that exponent.
+    """
     try:
-        return Decimal(text)
-    except InvalidOperation:  # an exponent beyond all bounds
+        number = Decimal(text)
+    except InvalidOperation:
         raise ValueError(text) from None
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int) or abs(exponent) > _LONGEST_NUMBER or abs(number.adjusted()) > _LONGEST_NUMBER:
+        raise ValueError(text)
+    return number
 
 
-_DECODER = json.JSONDecoder(parse_float=_exact, parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(parse_float=exact, parse_constant=_no_constant)
 
 
 def plain_text(markup: str) -> str:
@@ -143,9 +157,10 @@ def rate_of(value: object, where: str) -> str:
 
 
 def number_of(value: object, where: str) -> Decimal:
-    """Take an exact number of at most 8 digits behind the dot; finer ones, the noise of PHP floats, are rounded.
+    """Take an exact number of at most 12 digits before the dot and 8 behind it.
 
-    "" and null are 0, as WooCommerce leaves the tax of an untaxed line.
+    Finer ones, the noise of PHP floats, are rounded. "" and null are 0, as WooCommerce leaves the tax of an untaxed
+    line.
     """
     text = text_of(value, where).strip()
     if not text:
@@ -153,10 +168,10 @@ def number_of(value: object, where: str) -> Decimal:
     if NUMBER.fullmatch(text) is None:
         raise Unreadable(f"{where} is not a number")
     number = Decimal(text)
-    if abs(number) >= Decimal(10) ** 15:
-        raise Unreadable(f"{where} is too large")
     if digits_behind_the_dot(number) > DP:
         number = round_half_up(number, DP)
+    if abs(number) >= _TOO_LARGE:
+        raise Unreadable(f"{where} is too large")
     # Adding zero turns "-0.00" into 0.00; scientific notation becomes plain digits.
     return Decimal(format(number + 0, "f"))
 
@@ -174,12 +189,17 @@ def flag_of(value: object) -> bool | None:
 
 
 def time_of(row: JsonObject, name: str, where: str) -> datetime | None:
-    """Take a time, which WooCommerce writes without a zone; without `_gmt` the store's local time stands in for UTC."""
+    """Take a time, which WooCommerce writes without a zone; without `_gmt` the store's local time stands in for UTC.
+
+    None where it was never set, or is of a year that no shop has seen.
+    """
     text = text_of(row.get(f"{name}_gmt"), f"{where}.{name}_gmt") or text_of(row.get(name), f"{where}.{name}")
     if not text or text.startswith("0000-"):
         return None
     try:
         moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise Unreadable(f"{where}.{name} is not a time") from None
+    if moment.year not in _YEARS:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

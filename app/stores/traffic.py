@@ -32,6 +32,7 @@ CACHE_BUSTER = "rg_nocache"
 
 #: A Date header has whole seconds and is as old as the answer took to arrive.
 _CLOCK_GRAIN = timedelta(seconds=2)
+_CLOCK_ERROR_MAX = timedelta(days=100 * 365)
 
 #: Failures to send that are ours or a person's to mend, and say nothing about the store's health.
 _NOT_THE_STORES_FAULT = frozenset({"url", "ca_file", "address", "pool", "late", "internal"})
@@ -127,7 +128,9 @@ class Traffic:
                 theirs = http_date(answer.headers.get("date", ""))
                 if theirs is not None and (changes or any(name == CACHE_BUSTER for name, _ in query)):
                     # A cache's answer shows the time at which it was kept.
-                    self._ahead = theirs - datetime.now(UTC)
+                    ahead = theirs - datetime.now(UTC)
+                    # So far off, it is no clock that the store's dates could have been taken from.
+                    self._ahead = ahead if abs(ahead) < _CLOCK_ERROR_MAX else timedelta(0)
                 reply = Reply.of(answer, api.codes)
                 watched.answered(reply)
             return reply

@@ -7,6 +7,7 @@ order, and `search`, which looks at titles and finds no reason. Stores older tha
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -249,7 +250,8 @@ def _whole_seconds(at: datetime, *, up: bool) -> str:
     if at.tzinfo is not None:
         at = at.astimezone(UTC)
     if up and at.microsecond:
-        at += timedelta(seconds=1)
+        with suppress(OverflowError):  # there is no second behind the last one of the year 9999
+            at += timedelta(seconds=1)
     return at.replace(microsecond=0, tzinfo=None).isoformat()
 
 

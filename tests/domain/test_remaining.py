@@ -208,7 +208,6 @@ def test_a_hold_lowers_the_order_and_its_lines() -> None:
         (row("1.00", ref="a RG-1"), hold("1.00", marker="RG-1")),
         (row("1.00", row_id="726"), hold("1.00", store_refund_id="726")),
         (row("1.00", row_id="726"), hold("1.00", store_refund_id="726", marker="[RG-1]")),
-        (row("1.00", reason="[RG-1]"), hold("1.00", store_refund_id="726", marker="[RG-1]")),
     ],
 )
 def test_a_hold_whose_row_is_shown_is_not_counted_again(shown: StoreRefund, held: Hold) -> None:

@@ -37,6 +37,7 @@ from app.flows.results import (
 from app.flows.runtime import Runtime
 from app.flows.submit import submit
 from app.ledger import events, refunds, search
+from app.ledger import seen as ledger_seen
 from app.ledger.records import RefundRecord
 from app.ledger.search import RefundFilters
 from app.stores.port import ListTooLong, StoreUnavailable, Unknown
@@ -286,7 +287,7 @@ async def test_a_deletion_cut_off_by_a_crash_is_still_its_askers(
     (record,) = await known(fixed, shop)
     asked = events.NewEvent(type="refund.deleting", actor="key:test", data={})
     async with fixed.database.transaction() as conn:
-        await events.append(conn, shop.tenant_id, record.id, asked)
+        await ledger_seen.set_out_to_delete(conn, shop.tenant_id, record.id, asked, by="key:test")
     await seen(fixed, shop, order())
     (record,) = await known(fixed, shop)
     assert record.deleted_by == "key:test"

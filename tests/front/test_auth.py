@@ -312,6 +312,7 @@ async def test_a_lost_database_is_said_in_woocommerces_shape(
         answer = await plain.get(f"{url}/stores/demo/{REFUNDS}", auth=front_of_v3.key.auth)
 
     assert (answer.status_code, answer.json()["code"]) == (503, "refund_gateway_unavailable")
+    assert "nothing was done" not in answer.json()["message"]
     assert int(answer.headers["Retry-After"]) > 0
 
 

@@ -141,6 +141,11 @@ async def test_the_legacy_api_says_the_same(front_of_legacy: Front, order: dict[
         "orders/1/..%2fsettings",
         "orders/1%3Fx=1",
         "orders/x/refunds",
+        "orders/1/Refunds",
+        "orders/1/REFUNDS/2",
+        "orders/1/%52efunds",
+        "orders/1/%2552efunds",
+        "orders/1/refund%53/",
         "orders/1/refunds/2/3",
         "orders//1",
         "orders/.htaccess",
@@ -178,7 +183,12 @@ async def odd(rt: Runtime, sandbox: Sandbox) -> AsyncIterator[Front]:
             '<https://shop.example/wp-json/>; rel="https://api.w.org/"'
         )
         headers = {"Link": links, "Set-Cookie": "session=1", "X-WP-Total": "2", "Server": "shop", "X-Powered-By": "PHP"}
-        return StreamingResponse(pieces(), media_type="application/json", headers=headers)
+        answer = StreamingResponse(pieces(), media_type="application/json", headers=headers)
+        answer.raw_headers.append((b"allow", "GET, €".encode()))
+        return answer
+
+    async def deep(_request: Request) -> Response:
+        return Response("[" * 900 + "]" * 900, media_type="application/json")
 
     async def html(_request: Request) -> Response:
         return HTMLResponse("<b>sk_live_SECRET</b>")
@@ -191,6 +201,7 @@ async def odd(rt: Runtime, sandbox: Sandbox) -> AsyncIterator[Front]:
         routes=[
             Route(f"{root}/payment_gateways", gateways),
             Route(f"{root}/payment_gateways/html", html),
+            Route(f"{root}/payment_gateways/deep", deep),
             Route(f"{root}/orders", orders),
             Route(f"{root}/products", moved),
         ]
@@ -220,10 +231,11 @@ async def test_a_gateways_secrets_stay_in_the_store_whatever_is_asked_for(odd: F
         assert gateway["_links"]["self"][0]["href"].startswith("https://127.0.0.1:")
 
 
-async def test_what_is_not_json_is_kept_back_where_secrets_may_be_in_it(odd: Front) -> None:
+@pytest.mark.parametrize("what", ["html", "deep"])
+async def test_what_cannot_be_searched_for_secrets_is_kept_back(odd: Front, what: str) -> None:
     reader = await odd.other_key(options=ALL)
 
-    answer = await odd.client.get("payment_gateways/html", auth=reader.auth)
+    answer = await odd.client.get(f"payment_gateways/{what}", auth=reader.auth)
 
     assert (answer.status_code, answer.json()["code"]) == (503, "refund_gateway_store_unavailable")
     assert "SECRET" not in answer.text
@@ -242,6 +254,7 @@ async def test_a_passed_answer_keeps_its_headers_of_substance_alone(odd: Front) 
     assert "set-cookie" not in signed_in.headers
     assert "x-powered-by" not in signed_in.headers
     assert signed_in.headers["X-WP-Total"] == "2"
+    assert signed_in.headers["Allow"] == "GET, %E2%82%AC"
     assert "cs_" not in signed_in.headers["Link"]
     assert "oauth_" not in signed_in.headers["Link"]
     assert "shop.example" not in signed_in.headers["Link"]
@@ -264,19 +277,58 @@ async def test_a_redirect_is_no_answer(odd: Front) -> None:
     assert "Location" not in answer.headers
 
 
-def test_settings_lose_passwords_and_what_sounds_like_one() -> None:
+def test_settings_keep_choices_and_what_every_visitor_sees_and_nothing_that_was_typed_in() -> None:
     settings = [
         {"id": "woocommerce_currency", "type": "select", "value": "EUR", "options": {"EUR": "Euro"}},
-        {"id": "woocommerce_store_address", "type": "text", "value": "Main Street 1", "default": ""},
+        {"id": "woocommerce_price_num_decimals", "type": "number", "value": "2", "default": "2"},
+        {"id": "woocommerce_calc_taxes", "type": "checkbox", "value": "yes"},
+        {"id": "woocommerce_price_decimal_sep", "type": "text", "value": ","},
+        {"id": "shop_image", "type": "image_width", "value": {"width": "300", "crop": True, "token": "SECRET"}},
         {"id": "smtp", "type": "password", "value": "SECRET", "default": "SECRET"},
-        {"id": "maxmind_license_key", "type": "text", "value": "SECRET"},
-        {"id": "x", "type": "text", "value": {"api_key": "SECRET", "name": "kept"}},
+        {"id": "maxmind_license_key", "type": "select", "value": "SECRET"},
+        {"id": "woocommerce_store_address", "type": "text", "value": "SECRET", "label": "Address", "tip": "Token"},
+        {"id": "x", "type": "text", "value": {"name": "SECRET"}, "stored_as": "SECRET"},
+        {"id": "untyped", "value": "SECRET"},
+        {"id": "odd", "type": ["text"], "value": "SECRET"},
     ]
 
     cleaned = without_setting_secrets(settings)
 
     assert "SECRET" not in json.dumps(cleaned)
-    assert [one["value"] for one in cleaned] == ["EUR", "Main Street 1", "", "", {"api_key": "", "name": "kept"}]
+    assert cleaned[:4] == settings[:4]
+    assert cleaned[4]["value"] == {"width": "300", "crop": True, "token": ""}
+    assert (cleaned[7]["value"], cleaned[7]["label"], cleaned[7]["tip"]) == ("", "Address", "Token")
+
+
+@pytest.mark.parametrize(
+    "known_as",
+    [
+        "woocommerce_shipstation_auth_key",
+        "woocommerce_stripe_sk",
+        "smtp_pass",
+        "merchant_pin",
+        "encryption_key",
+        "woocommerce_paypal_client_id",
+        "woocommerce_stock_email_recipient",
+    ],
+)
+@pytest.mark.parametrize("kind", ["text", "textarea", "email", "password", "safe_text", ""])
+def test_no_text_that_was_typed_in_is_shown_whatever_its_name(known_as: str, kind: str) -> None:
+    setting = {"id": known_as, "type": kind, "value": "SECRET", "default": "SECRET"}
+
+    assert without_setting_secrets([setting]) == [setting | {"value": "", "default": ""}]
+    assert without_gateway_secrets({"settings": {known_as: setting}}) == {
+        "settings": {known_as: setting | {"value": "", "default": ""}}
+    }
+
+
+def test_settings_in_no_known_form_are_blanked() -> None:
+    gateway = {"id": "x", "settings": {"merchant": "SECRET", "deep": {"merchant": "SECRET"}, "list": ["SECRET"]}}
+
+    assert without_gateway_secrets([gateway, {"settings": ["SECRET"]}]) == [
+        {"id": "x", "settings": {"merchant": "", "deep": "", "list": ""}},
+        {"settings": []},
+    ]
 
 
 def test_a_document_without_settings_stays_as_it_is() -> None:

@@ -368,6 +368,49 @@ async def test_without_the_settings_the_decimals_are_those_of_an_order(orders: o
         assert page.refunds[0].document == document(9) | {"plugin": {"kept": Decimal("0.1")}}
 
 
+@pytest.mark.parametrize(
+    ("bound", "sent"),
+    [
+        ("9999-12-31T23:59:59.500000+00:00", "9999-12-31T23:59:59"),
+        ("9999-12-31T23:59:59.500000", "9999-12-31T23:59:59"),
+        ("2026-12-31T23:59:59.500000+00:00", "2027-01-01T00:00:00"),
+        ("0001-01-01T00:00:00.000001+00:00", "0001-01-01T00:00:01"),
+    ],
+)
+async def test_a_bound_is_sent_to_the_second_up_to_the_end_of_time(bound: str, sent: str) -> None:
+    def answer(asked: Asked) -> bytes:
+        return http(200, {"value": "2"} if "settings" in asked.path else [], {"x-wp-total": "0"})
+
+    async with scripted(answer) as (store, server):
+        await store.list_refunds(RefundQuery(before=Moment(at=datetime.fromisoformat(bound))))
+        assert [asked.query["before"] for asked in server.asked if "before" in asked.query] == [sent]
+
+
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Wed, 01 Jan 1800 00:00:00 GMT"])
+async def test_a_clock_beyond_all_measure_is_none(date: str) -> None:
+    row = document(9) | {"date_created_gmt": "2026-11-21T10:00:00"}
+
+    def answer(asked: Asked) -> bytes:
+        return http(200, {"value": "2"} if "settings" in asked.path else row, {"date": date})
+
+    async with scripted(answer) as (store, _):
+        found = await store.read_refund("7", "9")
+        assert found is not None
+        assert found.refund.created_at == datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("methods", [5, None, "POST", {"1": "POST"}, [["POST"]], ["POST"]])
+async def test_features_are_found_out_from_odd_descriptions_too(methods: object) -> None:
+    described = {"methods": methods, "endpoints": {"2": {"methods": methods, "args": []}}}
+
+    def answer(asked: Asked) -> bytes:
+        return http(200, described) if asked.method == "OPTIONS" else http(404, b"")
+
+    async with scripted(answer) as (store, _):
+        found = await store.features()
+        assert found.apis[0].available is (methods in (["POST"], {"1": "POST"}))
+
+
 @pytest.mark.parametrize("counted", [True, False])
 async def test_a_search_through_too_many_refunds_is_too_long(counted: bool) -> None:
     def answer(asked: Asked) -> bytes:

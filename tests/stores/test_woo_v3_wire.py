@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.domain.money import MalformedAmount
 from app.domain.order import TaxPart
 from app.domain.refund import PlanLine, RefundPlan
-from app.stores.reading import Unreadable, number_of, read_json, rows, text_of
+from app.stores.reading import Unreadable, number_of, read_json, rows, text_of, time_of
 from app.stores.woo_v3_wire import (
     capability,
     decimals_of_order,
@@ -257,6 +257,7 @@ def test_an_amount_is_written_in_plain_digits_or_not_at_all(amount: Decimal, dec
         (Decimal("8.325"), "8.325"),
         ("1.0E-5", "0.000010"),
         ("7.59620000000000051", "7.59620000"),
+        ("999999999999.99999999", "999999999999.99999999"),
         ("", "0"),
         (None, "0"),
     ],
@@ -267,10 +268,17 @@ def test_a_number_is_exact_up_to_eight_digits(value: object, number: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "value", ["1,50", "abc", "1_000", "٣", "NaN", "Infinity", "1e99", "9" * 16, True, [], {}, "1 2", "--1", "+1"]
+    "value",
+    ["1,50", "abc", "1_000", "٣", "NaN", "Infinity", "1e99", "9" * 16, True, [], {}, "1 2", "--1", "+1"],
 )
 def test_nothing_else_is_a_number(value: object) -> None:
     with pytest.raises(Unreadable):
+        number_of(value, "x")
+
+
+@pytest.mark.parametrize("value", ["1000000000000", "-1000000000000.00", "1e12", "999999999999.999999999"])
+def test_what_the_ledger_cannot_keep_is_no_amount(value: str) -> None:
+    with pytest.raises(Unreadable, match="too large"):
         number_of(value, "x")
 
 
@@ -307,6 +315,8 @@ def test_json_is_found_in_what_stores_send(body: bytes, value: object, tainted: 
         b"[" * 100_000,
         b"<p>[]</p>",
         b'{"a": 1e999999999999999999999}',
+        b'{"a": 1e999999999}',
+        b'{"a": 0e-999999999}',
     ],
 )
 def test_broken_json_is_none(body: bytes) -> None:
@@ -316,6 +326,21 @@ def test_broken_json_is_none(body: bytes) -> None:
 def test_text_that_no_database_can_hold_is_mended() -> None:
     assert text_of("a\0b\ud800c", "x") == "ab?c"
     assert rows({"0": {"a": 1}, "2": {"b": 2}}, "x") == [{"a": 1}, {"b": 2}]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-21T02:23:21", datetime(2026, 11, 21, 2, 23, 21, tzinfo=UTC)),
+        ("2026-11-21T02:23:21+01:00", datetime(2026, 11, 21, 1, 23, 21, tzinfo=UTC)),
+        ("0000-00-00T00:00:00", None),
+        ("0001-01-01T00:00:00", None),
+        ("0001-01-01T00:00:00+23:00", None),
+        ("9999-12-31T23:59:59-23:00", None),
+    ],
+)
+def test_a_time_can_be_reckoned_with_or_is_none(text: str, moment: datetime | None) -> None:
+    assert time_of({"date_created": text}, "date_created", "order") == moment
 
 
 ANY = st.recursive(

@@ -20,6 +20,9 @@ ALTER TABLE refund
     -- when its row in the store was deleted, or was found to be gone; the money does not come back by that
     ADD COLUMN deleted_at      timestamptz,
     ADD COLUMN deleted_by      text,
+    -- who set out to delete its row, and when; until it is known how that went
+    ADD COLUMN deleting_by     text,
+    ADD COLUMN deleting_at     timestamptz,
     -- a refund of ours that turned out to be this one, seen before it was known as ours
     ADD COLUMN duplicate_of    text REFERENCES refund,
     ADD CONSTRAINT origin_is_known CHECK (origin IN ('api', 'store')),
@@ -52,7 +55,10 @@ CREATE UNIQUE INDEX refund_seen ON refund (store_id, store_refund_id) WHERE orig
 CREATE INDEX refund_by_store_refund ON refund (store_id, store_refund_id) WHERE store_refund_id IS NOT NULL;
 CREATE INDEX refund_learned ON refund (store_id, payment_method, settled_at)
     WHERE payment_method IS NOT NULL AND origin = 'api';
--- A repeated request looks here for one whose outcome its client never got.
+-- Deletions that a crash has cut off.
+CREATE INDEX refund_deleting ON refund (deleting_at) WHERE deleting_at IS NOT NULL;
+-- A repeated request looks here for one whose outcome its client never got, and that had no key of its own.
+CREATE INDEX idempotency_key_refund ON idempotency_key (refund_id);
 CREATE INDEX refund_untold ON refund (store_id, order_id) WHERE via = 'front' AND told_at IS NULL;
 """
 
