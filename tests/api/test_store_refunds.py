@@ -8,11 +8,18 @@ import pytest
 
 from app.domain.refund import StorePolicy
 from app.flows.runtime import Runtime
+from app.settings import Settings
 from tests.api.conftest import Gateway, opened
 from tests.api.problems import problem
 from tests.conftest import Sandbox, add_shop
 
 LIST = "/v1/stores/demo/refunds"
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Let a row made in the store's admin be as old as need be at once: none of them waits for a payment."""
+    return settings.model_copy(update={"store_limit_s": 0.001})
 
 
 async def made_in_admin(sandbox: Sandbox, order: dict[str, Any], amount: str, reason: str = "by hand") -> str:
