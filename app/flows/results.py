@@ -175,7 +175,7 @@ class RefundListing:
     """A page of a store's refunds, each with the ledger's record of it."""
 
     page: RefundPage
-    ours: Mapping[str, str]  #: the ledger's refund by the store's refund id
+    ours: Mapping[str, str]  #: the ledger's refund by the store's refund id; empty where nobody asked for it
     #: store: its own list; orders: its orders were read one by one; ledger: what the ledger has seen of it so far
     served_by: Literal["store", "orders", "ledger"]
     complete: bool  #: False when only what the ledger has seen could be given

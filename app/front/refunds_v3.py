@@ -83,7 +83,7 @@ async def list_of_store(turn: Admitted) -> Response:
 async def _list(turn: Admitted, order_id: str | None) -> Response:
     asked = turn.asked
     query = list_query(asked.own_query)
-    found = await shop.list_refunds(turn.rt, turn.who.caller, asked.store, query, order_id=order_id)
+    found = await shop.list_refunds(turn.rt, turn.who.caller, asked.store, query, order_id=order_id, linked=False)
     match found:
         case RefundListing():
             shape = shape_of(asked.own_query)
