@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PORT         ?= 8080
 SANDBOX_PORT ?= 8090
 VAR          ?= var
-PYTEST_ARGS  ?= -q -n auto
+PYTEST_ARGS  ?= -q -n 4
 
 .PHONY: run test lint bench chaos openapi lock clean
 

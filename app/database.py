@@ -25,7 +25,7 @@ Connection = AsyncConnection[DictRow]
 #: Any number will do, as long as every process uses the same one.
 _MIGRATION_LOCK = 7_305_211_806
 #: The newest revision in `ledger/migrations/versions`; `readyz` compares it with the database's.
-HEAD = "0002"
+HEAD = "0008"
 
 
 class DatabaseUnavailable(Exception):

@@ -87,6 +87,9 @@ class Settings(BaseSettings):
 
     # Limits
     body_limit_bytes: int = Field(262_144, gt=0, description="Bytes of a request body at most.")
+    upload_limit_bytes: int = Field(
+        16_777_216, gt=0, description="Bytes at most of a file: a batch, or an ERP's list for a reconciliation."
+    )
     rate_limit: str = Field("600/minute", description="Requests per API key and process, e.g. `600/minute`.")
     shutdown_grace_s: float = Field(
         20.0, ge=0, description="Seconds a stopping process gives its refunds before it hands them over."

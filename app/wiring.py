@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 #: How long a change of a store's address, keys or policy may take to reach every process.
 _STORE_ROW_TTL_S = 5.0
 _IDLE_POOL_AGE = timedelta(minutes=5)
-_JOB_CONCURRENCY = 16
+#: Procrastinate's own connections per process: two per worker, and some for jobs that are deferred by themselves.
+_JOB_CONNECTIONS = 8
 
 
 class SealingKeysMissing(Exception):
@@ -177,13 +178,14 @@ async def open_runtime(
         )
         stack.push_async_callback(outbound.aclose)
         slot = jobs.RuntimeSlot()
-        connector = procrastinate.PsycopgConnector(conninfo=where, min_size=1, max_size=4)
+        connector = procrastinate.PsycopgConnector(conninfo=where, min_size=1, max_size=_JOB_CONNECTIONS)
         job_app = jobs.build(connector, slot, sweep_interval_s=settings.sweep_interval_s)
         await stack.enter_async_context(job_app.open_async())
         plain = Runtime(
             settings=settings,
             database=database,
             stores=Stores(settings, database, outbound, seal, meters),
+            outbound=outbound,
             jobs=jobs.ProcrastinateJobs(job_app),
             meters=meters,
             executions=Executions(),
@@ -207,13 +209,11 @@ async def open_runtime(
             asyncio.create_task(_every(settings.lease_s / 4, beat)),
             asyncio.create_task(_every(60, close_idle)),
         ]
-        stopping = asyncio.Event()
-        options = jobs.worker_options(concurrency=_JOB_CONCURRENCY, grace_s=settings.shutdown_grace_s)
-        worker = asyncio.create_task(_work(job_app, options, stopping)) if works else None
+        working = jobs.run_workers(job_app, grace_s=settings.shutdown_grace_s) if works else None
+        worker = asyncio.create_task(working) if working is not None else None
         try:
             yield runtime
         finally:
-            stopping.set()
             if worker is not None:
                 # It takes no more jobs from here on; those under way are executions like any other.
                 worker.cancel()
@@ -227,16 +227,6 @@ async def open_runtime(
                 async with database.reading() as conn:
                     await executors.let_go(conn, runtime.executor_id)
                     await executors.leave(conn, runtime.executor_id)
-
-
-async def _work(job_app: procrastinate.App, options: dict[str, object], stopping: asyncio.Event) -> None:
-    """Run jobs until told to stop; a worker that breaks (the database went away) starts again."""
-    while not stopping.is_set():
-        try:
-            await job_app.run_worker_async(**options)  # type: ignore[arg-type]
-        except Exception:
-            log.exception("worker.broke")
-            await asyncio.sleep(1)
 
 
 async def _every(seconds: float, do: Callable[[], Awaitable[None]]) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -185,6 +185,11 @@ class TrappedJobs:
     async def send_later(self, conn: Connection, refund_id: str, *, at: datetime | None) -> None:
         self._trap.pass_by("resend_uncommitted")
         await self._jobs.send_later(conn, refund_id, at=at)
+
+    async def later(
+        self, conn: Connection, task: str, arguments: Mapping[str, str], *, lock: str, at: datetime | None = None
+    ) -> None:
+        await self._jobs.later(conn, task, arguments, lock=lock, at=at)
 
 
 class TrappedMeters:

@@ -8,7 +8,23 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from app import __version__
-from app.api import operations, pages, refund_changes, refunds, specification, store_refunds, stores
+from app.api import (
+    batches,
+    events,
+    exports,
+    inbound,
+    operations,
+    pages,
+    reconciliations,
+    refund_changes,
+    refunds,
+    schedules,
+    specification,
+    store_refunds,
+    store_webhooks,
+    stores,
+    webhook_endpoints,
+)
 from app.api.auth import KeyRing, RateLimit
 from app.api.errors import install_handlers
 from app.api.middleware import Frame
@@ -18,6 +34,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 #: Seconds that the bytes of a body may take; a refund's fit into one packet.
 _BODY_WITHIN_S = 15.0
+#: Where files are taken, and bodies may be as large as files.
+_UPLOADS = frozenset({"/v1/batches", "/v1/reconciliations"})
 
 
 def build(settings: Settings, lifespan: Lifespan | None = None, *, body_within_s: float = _BODY_WITHIN_S) -> FastAPI:
@@ -27,7 +45,15 @@ def build(settings: Settings, lifespan: Lifespan | None = None, *, body_within_s
         version=__version__,
         description=specification.DESCRIPTION,
         lifespan=lifespan,
-        middleware=[Middleware(Frame, body_limit_bytes=settings.body_limit_bytes, body_within_s=body_within_s)],
+        middleware=[
+            Middleware(
+                Frame,
+                body_limit_bytes=settings.body_limit_bytes,
+                upload_limit_bytes=max(settings.upload_limit_bytes, settings.body_limit_bytes),
+                uploads=_UPLOADS,
+                body_within_s=body_within_s,
+            )
+        ],
         redirect_slashes=False,
         strict_content_type=False,
         redoc_url=None,
@@ -36,7 +62,22 @@ def build(settings: Settings, lifespan: Lifespan | None = None, *, body_within_s
     app.state.keys = KeyRing()
     app.state.rate_limit = RateLimit(settings.rate_limit)
     install_handlers(app)
-    for part in (refunds, refund_changes, stores, store_refunds, operations, pages):
+    for part in (
+        refunds,
+        refund_changes,
+        batches,
+        schedules,
+        stores,
+        store_refunds,
+        inbound,
+        store_webhooks,
+        events,
+        webhook_endpoints,
+        reconciliations,
+        exports,
+        operations,
+        pages,
+    ):
         app.include_router(part.router)
     described: dict[str, Any] = {}
 

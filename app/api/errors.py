@@ -73,11 +73,10 @@ def problem_of(no: No) -> Problem:
         case StoreNotFound():
             return Problem("store_not_found", f"There is no store {no.store!r} that this key may use.", store=no.store)
         case KeyReused():
-            return Problem(
-                "idempotency_key_reused",
-                f"This Idempotency-Key made the refund {no.refund_id} from other content.",
-                refund_id=no.refund_id,
-            )
+            named = "refund_id" if no.resource_id.startswith("rf_") else "resource_id"
+            facts: dict[str, Any] = {named: no.resource_id}
+            detail = f"This Idempotency-Key made {no.resource_id} from other content."
+            return Problem("idempotency_key_reused", detail, **facts)
         case ReferenceConflict():
             return Problem(
                 "external_reference_conflict",

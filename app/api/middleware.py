@@ -28,10 +28,20 @@ class _ClientGone(Exception):
 class Frame:
     """Pure ASGI: reads the body under limits, hands it on whole, and sees to it that every request is answered."""
 
-    def __init__(self, app: ASGIApp, *, body_limit_bytes: int, body_within_s: float) -> None:
-        """Wrap an application; a body may have so many bytes and take so many seconds."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        body_limit_bytes: int,
+        body_within_s: float,
+        upload_limit_bytes: int | None = None,
+        uploads: frozenset[str] = frozenset(),
+    ) -> None:
+        """Wrap an application; a body may have so many bytes and take so many seconds, files at `uploads` more."""
         self._app = app
         self._body_limit_bytes = body_limit_bytes
+        self._upload_limit_bytes = upload_limit_bytes or body_limit_bytes
+        self._uploads = uploads
         self._body_within_s = body_within_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +69,8 @@ class Frame:
 
         with structlog.contextvars.bound_contextvars(request_id=trace.request_id):
             try:
-                body = await self._read_body(headers, receive)
+                limit_bytes = self._upload_limit_bytes if scope["path"] in self._uploads else self._body_limit_bytes
+                body = await self._read_body(headers, receive, limit_bytes)
                 await self._app(scope, receive if body is None else _replaying(body, receive), answer)
             except Problem as problem:
                 # Only raised here for bodies that were not read to their end, so the connection is of no more use.
@@ -74,13 +85,13 @@ class Frame:
             finally:
                 _finish(scope, trace, status or _CLIENT_GONE, time.perf_counter() - began)
 
-    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
+    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes | None:
         """Read a body whole; None when there is none to come. Raises Problem or _ClientGone."""
         announced = headers.get(b"content-length")
         if announced is None and b"transfer-encoding" not in headers:
             return None
-        if announced is not None and (not announced.isdigit() or int(announced) > self._body_limit_bytes):
-            raise self._too_large()
+        if announced is not None and (not announced.isdigit() or int(announced) > limit_bytes):
+            raise _too_large(limit_bytes)
         chunks: list[bytes] = []
         size = 0
         try:
@@ -91,20 +102,17 @@ class Frame:
                         raise _ClientGone
                     chunk: bytes = message.get("body", b"")
                     size += len(chunk)
-                    if size > self._body_limit_bytes:
-                        raise self._too_large()
+                    if size > limit_bytes:
+                        raise _too_large(limit_bytes)
                     chunks.append(chunk)
                     if not message.get("more_body", False):
                         return b"".join(chunks)
         except TimeoutError:
             raise Problem("body_too_slow") from None
 
-    def _too_large(self) -> Problem:
-        return Problem(
-            "body_too_large",
-            f"The body has more than {self._body_limit_bytes} bytes.",
-            limit_bytes=self._body_limit_bytes,
-        )
+
+def _too_large(limit_bytes: int) -> Problem:
+    return Problem("body_too_large", f"The body has more than {limit_bytes} bytes.", limit_bytes=limit_bytes)
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

@@ -145,6 +145,8 @@ REFUND_EXAMPLE: dict[str, Any] = {
     "deleted_at": None,
     "deleted_by": None,
     "duplicate_of": None,
+    "batch_id": None,
+    "batch_item": None,
     "failure": None,
     "evidence": [],
     "attempts": 1,
@@ -216,6 +218,8 @@ class RefundView(View):
     duplicate_of: Annotated[
         str | None, Field(description="The refund of ours that this one, seen before it was known as ours, is.")
     ]
+    batch_id: Annotated[str | None, Field(description="The batch that it was made for.")]
+    batch_item: Annotated[int | None, Field(description="The number of its item in that batch.")]
     failure: FailureView | None
     evidence: list[ObservationView]
     attempts: int
@@ -284,6 +288,8 @@ def refund_view(record: RefundRecord) -> RefundView:
         deleted_at=record.deleted_at,
         deleted_by=record.deleted_by,
         duplicate_of=record.duplicate_of,
+        batch_id=record.batch_id,
+        batch_item=record.batch_item,
         failure=None
         if failure is None
         else FailureView(code=failure.code, message=failure.message, facts=dict(failure.facts)),

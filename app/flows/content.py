@@ -21,6 +21,11 @@ def money_fingerprint(command: RefundCommand) -> bytes:
     return content_fingerprint(same)
 
 
+def request_fingerprint(operation: str, content: bytes) -> bytes:
+    """Hash what a request asks for that creates something else than a refund, for its Idempotency-Key."""
+    return hashlib.sha256(operation.encode() + b"\0" + content).digest()
+
+
 def _normalised(value: object) -> object:
     """Write amounts without trailing zeros, so that "20.0" and "20.00" are the same."""
     if isinstance(value, dict):

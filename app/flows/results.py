@@ -48,9 +48,9 @@ class StoreNotFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyReused:
-    """The Idempotency-Key was used with other content before."""
+    """The Idempotency-Key was used with other content before, or for something else."""
 
-    refund_id: str
+    resource_id: str  #: what the first request with it created
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What every flow works with. `app/wiring.py` is the only place that builds one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.crypto import Sealer
 from app.database import Connection, Database
 from app.domain.refund import StorePolicy
+from app.outbound import Outbound
 from app.settings import Settings
 from app.stores.port import Store
 
@@ -34,6 +35,12 @@ class Jobs(Protocol):
         """Defer the sending of a pending refund in the caller's transaction."""
         ...
 
+    async def later(
+        self, conn: Connection, task: str, arguments: Mapping[str, str], *, lock: str, at: datetime | None = None
+    ) -> None:
+        """Defer a task in the caller's transaction, not before `at`; nothing when one of the same lock waits."""
+        ...
+
 
 class Meters(Protocol):
     """What flows count; telemetry implements it."""
@@ -50,6 +57,7 @@ class Runtime:
     settings: Settings
     database: Database
     stores: StoreBook
+    outbound: Outbound  #: for what is sent to others than stores
     jobs: Jobs
     meters: Meters
     executions: "Executions"

@@ -150,10 +150,12 @@ async def _opening(
             external_reference=command.external_reference,
         )
         known = opening.known
+        if opening.key_resource is not None:
+            return KeyReused(resource_id=opening.key_resource)
         if known is not None and not _may_use(caller, known.store_id):
             return StoreNotFound(store=command.store)
         if known is not None and opening.key_fingerprint is not None:
-            return KeyReused(refund_id=known.id) if opening.key_fingerprint != content else _replay(rt, known)
+            return KeyReused(resource_id=known.id) if opening.key_fingerprint != content else _replay(rt, known)
         if opening.store_id is None or not _may_use(caller, opening.store_id):
             return StoreNotFound(store=command.store)
         if known is None:

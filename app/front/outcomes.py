@@ -59,7 +59,7 @@ def refused(no: No, parsed: Parsed | None = None) -> WooError:
         case StoreNotFound():
             return WooError("no_route")
         case KeyReused():
-            return WooError("key_reused", says=GatewaySays(code="idempotency_key_reused", refund_id=no.refund_id))
+            return WooError("key_reused", says=GatewaySays(code="idempotency_key_reused", refund_id=no.resource_id))
         case ReferenceConflict():
             return WooError("conflict", says=GatewaySays(code="external_reference_conflict", refund_id=no.refund_id))
         case OrderBlocked():

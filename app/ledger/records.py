@@ -93,6 +93,8 @@ class RefundRecord:
     deleted_at: datetime | None = None  #: when its row in the store was deleted, or found to be gone
     deleted_by: str | None = None
     duplicate_of: str | None = None  #: the refund of ours that this one turned out to be
+    batch_id: str | None = None  #: the batch that it was made for
+    batch_item: int | None = None  #: its item's number there
 
 
 def record_of(row: Mapping[str, Any]) -> RefundRecord:

@@ -103,6 +103,8 @@ _GIVEN = (
     "created_by",
     "payment_method",
     "via",
+    "batch_id",
+    "batch_item",
 )
 
 
@@ -134,12 +136,13 @@ async def insert(
 WITH changed AS (
     INSERT INTO refund (id, tenant_id, store_id, order_id, order_number, external_reference, fingerprint, command, plan,
         amount, currency, decimals, payment, restock, reason, reason_code, metadata, origin, marker, status, money,
-        executor, lease_until, waited_for_until, due_at, expires_at, request_id, created_by, payment_method, via)
+        executor, lease_until, waited_for_until, due_at, expires_at, request_id, created_by, payment_method, via,
+        batch_id, batch_item)
     VALUES (%(id)s, %(tenant_id)s, %(store_id)s, %(order_id)s, %(order_number)s, %(external_reference)s,
         %(fingerprint)s, %(command)s, %(plan)s, %(amount)s, %(currency)s, %(decimals)s, %(payment)s, %(restock)s,
         %(reason)s, %(reason_code)s, %(metadata)s, %(origin)s, %(marker)s, %(status)s, %(money)s, %(executor)s,
         now() + %(lease)s, now() + %(waits)s, CASE WHEN %(lease)s::interval IS NULL THEN now() END, %(expires_at)s,
-        %(request_id)s, %(created_by)s, %(payment_method)s, %(via)s)
+        %(request_id)s, %(created_by)s, %(payment_method)s, %(via)s, %(batch_id)s, %(batch_item)s)
     RETURNING *
 ), keyed AS (
     INSERT INTO idempotency_key (tenant_id, key, fingerprint, refund_id)

@@ -19,6 +19,7 @@ class Opening:
 
     store_id: str | None  #: None: the tenant has no such store, or it is disabled
     key_fingerprint: bytes | None  #: what the idempotency key stands for; None when it is new
+    key_resource: str | None  #: what it stands for, when that is no refund
     known: RefundRecord | None  #: the refund that the key, or else the reference, belongs to
     now: datetime  #: the ledger's clock
 
@@ -30,7 +31,7 @@ async def opening(
     row = await (
         await conn.execute(
             "SELECT refund.*, known_store.name AS store, asked.id AS asked_id,"
-            " key.fingerprint AS key_fingerprint, clock_timestamp() AS now"
+            " key.fingerprint AS key_fingerprint, key.resource_id AS key_resource, clock_timestamp() AS now"
             " FROM (VALUES (1)) AS one"
             " LEFT JOIN store AS asked ON asked.tenant_id = %(tenant)s AND asked.name = %(store)s"
             "  AND asked.disabled_at IS NULL"
@@ -46,6 +47,7 @@ async def opening(
     return Opening(
         store_id=row["asked_id"],
         key_fingerprint=row["key_fingerprint"],
+        key_resource=row["key_resource"],
         known=record_of(row) if row["id"] is not None else None,
         now=row["now"],
     )
@@ -74,6 +76,7 @@ class RefundFilters:
     via: str | None = None
     payment: str | None = None
     payment_method: str | None = None
+    batch_id: str | None = None
     deleted: bool | None = None  #: whether its row in the store is gone
     reason_code: str | None = None
     currency: str | None = None
@@ -97,6 +100,7 @@ _CONDITIONS: Mapping[str, LiteralString] = {
     "via": "refund.via = %(via)s",
     "payment": "refund.payment = %(payment)s",
     "payment_method": "refund.payment_method = %(payment_method)s",
+    "batch_id": "refund.batch_id = %(batch_id)s",
     "deleted": "(refund.deleted_at IS NOT NULL) = %(deleted)s",
     "reason_code": "refund.reason_code = %(reason_code)s",
     "currency": "refund.currency = %(currency)s",

@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 
 from app.domain.errors import RefusalCode
 from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
+from app.domain.order_query import OrderPage, OrderQuery
 from app.domain.refund import GatewayCapability, RefundPlan, StoreApi
 from app.domain.refund_query import RefundQuery
 
@@ -332,6 +333,13 @@ class Store(Protocol):
 
     async def update_refund(self, order_id: str, store_refund_id: str, *, reason: str) -> Update:
         """Give a refund another reason, where the store's API can. Raises StoreUnavailable or StoreMisconfigured."""
+        ...
+
+    async def list_orders(self, query: OrderQuery, *, page: int, priority: Priority = "background") -> OrderPage:
+        """Read a page of the store's orders, oldest first; the first is 1. Narrows at least as far as the query.
+
+        Raises StoreUnavailable or StoreMisconfigured.
+        """
         ...
 
     async def features(self) -> Features:

@@ -10,6 +10,7 @@ from datetime import datetime
 from app import outbound
 from app.domain.errors import RefusalCode
 from app.domain.order import OrderNote, OrderSnapshot
+from app.domain.order_query import OrderPage, OrderQuery
 from app.domain.refund import GatewayCapability, RefundPlan, StoreApi, StorePolicy
 from app.domain.refund_query import RefundQuery
 from app.outbound import Outbound
@@ -281,6 +282,10 @@ class WooLegacyStore:
         Raises StoreUnavailable or StoreMisconfigured.
         """
         return await self._rows.update(order_id, store_refund_id, reason=reason)
+
+    async def list_orders(self, query: OrderQuery, *, page: int, priority: Priority = "background") -> OrderPage:
+        """Read a page of the store's orders, oldest first; see `port.Store`."""
+        raise NotImplementedError
 
     async def features(self) -> Features:
         """Find out what the store's APIs and payment methods can do, writing nothing; never raises."""

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from app import outbound
 from app.domain.order import OrderNote, OrderSnapshot, StoreRefund
+from app.domain.order_query import OrderPage, OrderQuery
 from app.domain.refund import GatewayCapability, RefundPlan, StoreApi, StorePolicy
 from app.domain.refund_query import RefundQuery
 from app.outbound import Outbound
@@ -288,6 +289,10 @@ class WooV3Store:
     async def update_refund(self, order_id: str, store_refund_id: str, *, reason: str) -> Update:  # noqa: ARG002
         """Say that the API cannot: it has no PUT for refunds (V2R:61-125)."""
         return "unsupported"
+
+    async def list_orders(self, query: OrderQuery, *, page: int, priority: Priority = "background") -> OrderPage:
+        """Read a page of the store's orders, oldest first; see `port.Store`."""
+        raise NotImplementedError
 
     async def features(self) -> Features:
         """Find out what the store's APIs and payment methods can do, writing nothing; never raises."""

@@ -67,7 +67,7 @@ CASES: list[tuple[No, int, str, dict[str, Any]]] = [
     (refusal("order_not_found"), 404, "order_not_found", {}),
     (refusal("order_not_paid", status="pending"), 422, "order_not_paid", {}),
     (StoreNotFound(store="x"), 404, "store_not_found", {"store": "x"}),
-    (KeyReused(refund_id="rf_1"), 422, "idempotency_key_reused", {"refund_id": "rf_1"}),
+    (KeyReused(resource_id="rf_1"), 422, "idempotency_key_reused", {"refund_id": "rf_1"}),
     (
         ReferenceConflict(refund_id="rf_1", differing=("amount", "items")),
         409,

@@ -90,7 +90,7 @@ async def test_a_repeated_request_is_recognised(rt: Runtime, shop: Shop, sandbox
     assert await post(rt, shop, other) == ReferenceConflict(refund_id=first.record.id, differing=("amount",))
     # k2 was bound to the refund when it was found by its reference.
     for key in ("k1", "k2"):
-        assert await post(rt, shop, other, key=key) == KeyReused(refund_id=first.record.id)
+        assert await post(rt, shop, other, key=key) == KeyReused(resource_id=first.record.id)
     assert len(await sandbox.payouts(order["id"])) == 1
 
 

@@ -1,0 +1,7 @@
+"""Events."""
+
+from fastapi import APIRouter
+
+from app.api.keyed import KeyedRoute
+
+router = APIRouter(prefix="/v1/webhook-endpoints", tags=["Events"], route_class=KeyedRoute)

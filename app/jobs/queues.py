@@ -1,0 +1,22 @@
+"""The queues, and how many jobs of them a process runs at a time.
+
+What settles refunds has a worker of its own, so that no batch and no slow receiver of webhooks ever keeps it waiting.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+REFUNDS: Final = "refunds"
+UPKEEP: Final = "upkeep"
+#: A lane of a batch is one job per store that has something to do; it waits for the store nearly all of the time.
+LANES: Final = "lanes"
+#: Deliveries of webhooks: one job per endpoint that has something to be delivered.
+DELIVERIES: Final = "deliveries"
+#: Everything else that may take long: schedules, what came in, reconciliations.
+ERRANDS: Final = "errands"
+
+#: Queues that share a worker, and its jobs at a time. Every worker costs two connections to the database.
+WORKERS: Mapping[tuple[str, ...], int] = {
+    (REFUNDS, UPKEEP): 16,
+    (LANES, DELIVERIES, ERRANDS): 96,
+}

@@ -1,0 +1,119 @@
+"""The feed: everything that callers may want to hear of, in one order, append-only.
+
+An event is written with the change it tells of and has no position yet. `sequence` gives the positions, one process at
+a time and only to what was committed, so that a reader who goes on from a position never misses anything.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg.types.json import Jsonb
+
+from app.database import Connection
+
+#: Any number will do, as long as every process uses the same one and nothing else does.
+_SEQUENCING = 7_305_211_807
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedEvent:
+    """An event in its place."""
+
+    id: int
+    position: int
+    type: str  #: noun.past_verb, such as "refund.succeeded"
+    store: str | None  #: the store's name, where it is about one
+    subject: str  #: what it is about, such as a refund's id
+    data: Mapping[str, Any]  #: as things stood then
+    at: datetime
+
+
+async def append(
+    conn: Connection,
+    tenant_id: str,
+    *,
+    event_type: str,
+    subject: str,
+    data: Mapping[str, Any],
+    store_id: str | None = None,
+) -> None:
+    """Write an event that is not about a single refund; refunds' own get into the feed by themselves.
+
+    Call it in the transaction of the change, after the subject's row was locked or changed: that keeps a subject's
+    events in their order. `data` is shown to callers: no secrets, no personal data.
+    """
+    await conn.execute(
+        "INSERT INTO event (tenant_id, store_id, type, subject, data) VALUES (%s, %s, %s, %s, %s)",
+        (tenant_id, store_id, event_type, subject, Jsonb(dict(data))),
+    )
+
+
+async def sequence(conn: Connection, *, limit: int = 1_000) -> list[int]:
+    """Give the next events their places, and the ids of those events; in the caller's transaction.
+
+    Events of one subject keep the order of their ids: whoever changes a subject has seen the change before. () when
+    another process is at it or nothing waits.
+    """
+    waiting = await (await conn.execute("SELECT EXISTS (SELECT FROM event WHERE position IS NULL) AS any")).fetchone()
+    if waiting is None or not waiting["any"]:
+        return []
+    free = await (await conn.execute("SELECT pg_try_advisory_xact_lock(%s) AS free", (_SEQUENCING,))).fetchone()
+    if free is None or not free["free"]:
+        return []
+    cursor = await conn.execute(
+        "WITH next AS (SELECT id FROM event WHERE position IS NULL ORDER BY id LIMIT %s),"
+        " placed AS (SELECT id, nextval('event_position_seq') AS position FROM (SELECT id FROM next ORDER BY id) AS n)"
+        " UPDATE event SET position = placed.position FROM placed WHERE event.id = placed.id RETURNING event.id",
+        (limit,),
+    )
+    return sorted(row["id"] for row in await cursor.fetchall())
+
+
+_SELECT: LiteralString = (
+    "SELECT event.id, event.position, event.type, store.name AS store, event.subject, event.data, event.at"
+    " FROM event LEFT JOIN store ON store.id = event.store_id"
+)
+
+
+async def page(
+    conn: Connection,
+    tenant_id: str,
+    *,
+    limit: int,
+    after: int | None,
+    store_ids: Collection[str] | None = None,
+    types: Collection[str] | None = None,
+    since: datetime | None = None,
+    subject: str | None = None,
+) -> list[FeedEvent]:
+    """Read a page of the feed, oldest first, from behind the position `after`.
+
+    `store_ids` are the stores that the caller's key is limited to; None gives every event of the tenant.
+    """
+    conditions: LiteralString = ""
+    if store_ids is not None:
+        conditions += " AND event.store_id = ANY(%(store_ids)s)"
+    if types is not None:
+        conditions += " AND event.type = ANY(%(types)s)"
+    if since is not None:
+        conditions += " AND event.at >= %(since)s"
+    if subject is not None:
+        conditions += " AND event.subject = %(subject)s"
+    cursor = await conn.execute(
+        _SELECT
+        + " WHERE event.tenant_id = %(tenant_id)s AND event.position > %(after)s"
+        + conditions
+        + " ORDER BY event.position LIMIT %(limit)s",
+        {
+            "tenant_id": tenant_id,
+            "after": after or 0,
+            "limit": limit,
+            "store_ids": None if store_ids is None else list(store_ids),
+            "types": None if types is None else list(types),
+            "since": since,
+            "subject": subject,
+        },
+    )
+    return [FeedEvent(**row) for row in await cursor.fetchall()]

@@ -1,0 +1,10 @@
+"""Webhook endpoints and what was delivered to them."""
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Change nothing yet."""
