@@ -20,6 +20,7 @@ import uvicorn
 from app import api, front
 from app.database import Connection
 from app.domain.order import OrderNote, OrderSnapshot
+from app.domain.order_query import OrderPage, OrderQuery
 from app.domain.refund import GatewayCapability, RefundPlan, StoreApi, StorePolicy
 from app.domain.refund_query import RefundQuery
 from app.flows.execute import Executions
@@ -90,6 +91,9 @@ class TrappedStore:
 
     async def find_order(self, order_number: str, *, priority: Priority = "interactive") -> tuple[str, ...]:
         return await self._store.find_order(order_number, priority=priority)
+
+    async def list_orders(self, query: OrderQuery, *, page: int, priority: Priority = "background") -> OrderPage:
+        return await self._store.list_orders(query, page=page, priority=priority)
 
     async def payment_capability(self, payment_method: str, *, priority: Priority = "interactive") -> GatewayCapability:
         return await self._store.payment_capability(payment_method, priority=priority)
@@ -202,6 +206,9 @@ class TrappedMeters:
     def refund_settled(self, *, store: str, status: str, payment: str) -> None:
         self._trap.pass_by("settled")
         self._meters.refund_settled(store=store, status=status, payment=payment)
+
+    def delivery_tried(self, *, outcome: str) -> None:
+        self._meters.delivery_tried(outcome=outcome)
 
 
 def trapped(runtime: Runtime, trap: Trap) -> Runtime:

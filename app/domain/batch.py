@@ -72,3 +72,23 @@ class RowFault:
     code: str
     message: str
     facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+#: A share says little of the first few items.
+_SHARE_FROM = 20
+
+
+def stop_of(
+    *, processed: int, failed: int, left: int, stop_after_failures: int | None, stop_if_over: Decimal | None
+) -> StoppedBy | None:
+    """Say why a batch has to stop, by what was processed and failed since a person last let it go on.
+
+    The share of failures counts from 20 items on. Nothing stops a batch that has nothing `left` to be taken up.
+    """
+    if left <= 0:
+        return None
+    if stop_after_failures is not None and failed >= stop_after_failures:
+        return "failures"
+    if stop_if_over is not None and processed >= _SHARE_FROM and failed > stop_if_over * processed:
+        return "failure_share"
+    return None

@@ -1,16 +1,25 @@
 """Batches as people handle them: make, look, release, pause, resume, cancel. `lanes` does the work."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal, assert_never
+
+from ulid import ULID
 
 from app.database import Connection
-from app.domain.batch import BatchMode, BatchStatus, ItemStatus, NewBatch, RowFault, StoppedBy, Stops
+from app.domain.batch import BatchMode, BatchStatus, ItemStatus, NewBatch, NewItem, RowFault, StoppedBy, Stops
+from app.domain.command import faults_of
 from app.domain.refund import Failure
+from app.domain.sight import without_markers
+from app.flows.change import cancel as cancel_refund
+from app.flows.content import content_fingerprint, differing
 from app.flows.results import Caller, KeyReused
 from app.flows.runtime import Runtime
+from app.ledger import batch_items, batches, keys, search, tenants
+from app.ledger.batches import BatchRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,60 +125,396 @@ async def create(
     rt: Runtime, caller: Caller, new: NewBatch, *, idempotency_key: str | None, fingerprint: bytes, request_id: str
 ) -> BatchMade | BatchFaulty | KeyReused:
     """Take a batch on if nothing is wrong with any of its items. `fingerprint` is of the request's whole content."""
-    raise NotImplementedError
+    if idempotency_key is not None:
+        # A repetition is the same batch, whatever has become of its references meanwhile.
+        async with rt.database.reading() as conn:
+            known = await keys.known(conn, caller.tenant_id, idempotency_key, fingerprint)
+        if known is not None:
+            return await _replayed(rt, caller, known)
+    faults = await check_items(rt, caller, new)
+    if faults:
+        return BatchFaulty(faults=faults)
+    async with rt.database.transaction() as conn:
+        batch_id = new_batch_id()
+        if idempotency_key is not None:
+            claimed = await keys.claim(conn, caller.tenant_id, idempotency_key, fingerprint, batch_id)
+        else:
+            claimed = keys.Claimed(resource_id=batch_id, first=True, same=True)
+        if claimed.first:
+            await write(rt, conn, caller, new, request_id=request_id, created_by=caller.actor, batch_id=batch_id)
+    if not claimed.first:
+        return await _replayed(rt, caller, claimed)
+    made = await look(rt, caller, batch_id)
+    assert isinstance(made, BatchView)
+    return BatchMade(view=made, replayed=False)
+
+
+async def _replayed(rt: Runtime, caller: Caller, claimed: keys.Claimed) -> BatchMade | KeyReused:
+    view = await look(rt, caller, claimed.resource_id) if claimed.same else None
+    if not isinstance(view, BatchView):
+        return KeyReused(resource_id=claimed.resource_id)
+    return BatchMade(view=view, replayed=True)
+
+
+def new_batch_id() -> str:
+    """Make an id for a batch."""
+    return f"bt_{ULID()}"
 
 
 async def check_items(rt: Runtime, caller: Caller, new: NewBatch) -> tuple[RowFault, ...]:
     """Find everything that is wrong with items by themselves, among each other and against the ledger."""
-    raise NotImplementedError
+    async with rt.database.reading() as conn:
+        rows = await tenants.stores(conn, caller.tenant_id, store_ids=caller.store_ids)
+        stores = {row.name: row.id for row in rows if row.disabled_at is None}
+        references = [item.command.external_reference for item in new.items if item.command.external_reference]
+        known = await search.by_references(conn, caller.tenant_id, sorted(set(references)))
+    # Thousands of them: the event loop has other requests to serve.
+    return await asyncio.to_thread(_faults, _cleaned(new.items), stores, known)
+
+
+def _cleaned(items: Sequence[NewItem]) -> tuple[NewItem, ...]:
+    """Take out of reasons what looks like a mark of ours, as for any refund."""
+    return tuple(
+        replace(item, command=replace(item.command, reason=without_markers(item.command.reason))) for item in items
+    )
+
+
+def _faults(
+    items: Sequence[NewItem], stores: Mapping[str, str], known: Mapping[tuple[str, str], search.ByReference]
+) -> tuple[RowFault, ...]:
+    faults: list[RowFault] = []
+    first: dict[tuple[str, str], int] = {}
+    for item in items:
+        number, command = item.number, item.command
+        faults.extend(
+            RowFault(number=number, pointer=fault.pointer, code=fault.code, message=fault.message, facts=fault.facts)
+            for fault in faults_of(command)
+        )
+        store_id = stores.get(command.store)
+        if store_id is None:
+            faults.append(
+                RowFault(
+                    number=number,
+                    pointer="/store",
+                    code="store_not_found",
+                    message=f"There is no store {command.store!r} that this key may use.",
+                )
+            )
+            continue
+        reference = command.external_reference
+        if reference is None:
+            continue
+        before = first.setdefault((store_id, reference), number)
+        if before != number:
+            faults.append(
+                RowFault(
+                    number=number,
+                    pointer="/external_reference",
+                    code="duplicate_reference",
+                    message=f"Item {before} has the same external_reference for the same store.",
+                    facts={"first": before},
+                )
+            )
+        there = known.get((store_id, reference))
+        if there is not None and there.fingerprint != content_fingerprint(command):
+            faults.append(
+                RowFault(
+                    number=number,
+                    pointer="/external_reference",
+                    code="external_reference_conflict",
+                    message=f"The reference belongs to {there.refund_id}, which was asked for with other content.",
+                    facts={"refund_id": there.refund_id, "differing": list(differing(there.command, command))},
+                )
+            )
+    return tuple(faults)
 
 
 async def write(
-    rt: Runtime, conn: Connection, caller: Caller, new: NewBatch, *, request_id: str, created_by: str
+    rt: Runtime,
+    conn: Connection,
+    caller: Caller,
+    new: NewBatch,
+    *,
+    request_id: str,
+    created_by: str,
+    batch_id: str | None = None,
 ) -> str:
-    """Write a checked batch in the caller's transaction, with the job that will run it; gives its id."""
-    raise NotImplementedError
+    """Write a checked batch in the caller's transaction, with the jobs that will run it; gives its id."""
+    batch_id = batch_id or new_batch_id()
+    now = rt.clock()
+    stores = {row.name: row.id for row in await tenants.stores(conn, caller.tenant_id, store_ids=caller.store_ids)}
+    used = sorted({stores[item.command.store] for item in new.items})
+    later = new.start_at is not None and new.start_at > now
+    status: BatchStatus = "held" if new.mode == "hold" else "scheduled" if later else "running"
+    record = BatchRecord(
+        id=batch_id,
+        tenant_id=caller.tenant_id,
+        name=new.name,
+        mode=new.mode,
+        status=status,
+        stopped_by=None,
+        start_at=new.start_at,
+        release_until=_release_until(rt, new, now),
+        stop_after_failures=new.stops.stop_after_failures,
+        stop_if_over=new.stops.stop_if_over,
+        items=len(new.items),
+        processed=0,
+        failed=0,
+        processed_before=0,
+        failed_before=0,
+        store_ids=tuple(used),
+        schedule_id=new.schedule_id,
+        caller=_caller_json(caller),
+        request_id=request_id,
+        created_by=created_by,
+        released_by=None,
+        created_at=now,
+        updated_at=now,
+        started_at=now if status == "running" else None,
+        finished_at=None,
+    )
+    await batches.insert(conn, record, new.stops.max_total)
+    await batches.insert_items(conn, batch_id, _cleaned(new.items), stores)
+    await batches.announce(conn, record, "batch.created", actor=created_by)
+    match status:
+        case "running":
+            await batches.announce(conn, record, "batch.started", actor=created_by)
+            await open_lanes(rt, conn, record)
+        case "scheduled":
+            await rt.jobs.later(conn, "start_batch", {"batch_id": batch_id}, lock=batch_id, at=new.start_at)
+        case _:
+            pass
+    return batch_id
+
+
+def _release_until(rt: Runtime, new: NewBatch, now: datetime) -> datetime | None:
+    if new.mode != "hold":
+        return None
+    return new.release_until or max(now, new.start_at or now) + timedelta(seconds=rt.settings.hold_limit_s)
+
+
+async def open_lanes(rt: Runtime, conn: Connection, record: BatchRecord) -> None:
+    """Have the items of a running batch worked on, store by store."""
+    for store_id in record.store_ids:
+        await rt.jobs.later(conn, "run_lane", {"store_id": store_id}, lock=store_id)
+
+
+def _caller_json(caller: Caller) -> dict[str, Any]:
+    return {
+        "key_id": caller.key_id,
+        "name": caller.name,
+        "scopes": sorted(caller.scopes),
+        "store_ids": None if caller.store_ids is None else sorted(caller.store_ids),
+    }
 
 
 async def look(rt: Runtime, caller: Caller, batch_id: str) -> BatchView | BatchNotFound:
     """Give a batch and how far it has come."""
-    raise NotImplementedError
+    async with rt.database.reading() as conn:
+        record = await batches.find(conn, caller.tenant_id, batch_id, store_ids=caller.store_ids)
+        if record is None:
+            return BatchNotFound(batch_id=batch_id)
+        return await _view(rt, conn, record)
+
+
+#: What the rate is taken over.
+_LATELY_S = 30
+
+
+async def _view(rt: Runtime, conn: Connection, record: BatchRecord) -> BatchView:
+    limits = await batches.limits_of(conn, record.id)
+    tallies = await batches.tallies(conn, record.id)
+    rate: float | None = None
+    if record.status == "running":
+        done, seconds = await batches.lately(conn, record.id, seconds=_LATELY_S)
+        rate = done / seconds if done and seconds > 0 else None
+    left = record.items - record.processed
+    ends_at = rt.clock() + timedelta(seconds=left / rate) if rate and left else None
+    return BatchView(
+        id=record.id,
+        name=record.name,
+        mode=record.mode,
+        status=record.status,
+        stopped_by=record.stopped_by,
+        start_at=record.start_at,
+        release_until=record.release_until,
+        stops=Stops(
+            max_total={currency: limit[0] for currency, limit in limits.items()},
+            stop_after_failures=record.stop_after_failures,
+            stop_if_over=record.stop_if_over,
+        ),
+        limits={currency: Limit(max_total=most, taken=taken) for currency, (most, taken) in limits.items()},
+        schedule_id=record.schedule_id,
+        created_by=record.created_by,
+        released_by=record.released_by,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        items=record.items,
+        processed=record.processed,
+        tallies=tuple(
+            Tally(
+                status=tally.status,
+                store=tally.store,
+                currency=tally.currency,
+                items=tally.items,
+                amount=tally.amount,
+                decimals=tally.decimals,
+            )
+            for tally in tallies
+        ),
+        rate_per_s=rate,
+        ends_at=ends_at,
+    )
 
 
 async def listed(
     rt: Runtime, caller: Caller, *, status: BatchStatus | None, schedule_id: str | None, limit: int, after: str | None
 ) -> list[BatchView]:
     """Give batches, newest first, from behind the batch `after`."""
-    raise NotImplementedError
+    async with rt.database.reading() as conn:
+        records = await batches.page(
+            conn,
+            caller.tenant_id,
+            store_ids=caller.store_ids,
+            status=status,
+            schedule_id=schedule_id,
+            limit=limit,
+            after=after,
+        )
+        return [await _view(rt, conn, record) for record in records]
 
 
 async def items(
     rt: Runtime, caller: Caller, batch_id: str, *, status: ItemStatus | None, limit: int, after: int | None
 ) -> list[ItemView] | BatchNotFound:
     """Give items of a batch by their numbers, from behind the number `after`."""
-    raise NotImplementedError
+    async with rt.database.reading() as conn:
+        if await batches.find(conn, caller.tenant_id, batch_id, store_ids=caller.store_ids) is None:
+            return BatchNotFound(batch_id=batch_id)
+        outcomes = await batch_items.page(conn, batch_id, status=status, limit=limit, after=after)
+    return [
+        ItemView(
+            id=outcome.number,
+            store=outcome.store,
+            order_id=outcome.order_id,
+            order_number=outcome.order_number,
+            external_reference=outcome.external_reference,
+            status=outcome.status,
+            replayed=outcome.replayed,
+            refund_id=outcome.refund_id,
+            store_refund_id=outcome.store_refund_id,
+            money=outcome.money,
+            amount=outcome.amount,
+            currency=outcome.currency,
+            decimals=outcome.decimals,
+            payment=outcome.payment,
+            failure=outcome.failure,
+            settled_at=outcome.settled_at,
+        )
+        for outcome in outcomes
+    ]
+
+
+BatchAction = Literal["release", "pause", "resume", "cancel"]
+
+#: The statuses that allow each action.
+_ALLOWED: Mapping[BatchAction, tuple[BatchStatus, ...]] = {
+    "release": ("held",),
+    "pause": ("scheduled", "running"),
+    "resume": ("paused", "stopped"),
+    "cancel": ("scheduled", "held", "running", "paused", "stopped"),
+}
 
 
 async def release(rt: Runtime, caller: Caller, batch_id: str) -> BatchView | BatchNotFound | BatchWrongState:
-    """Let a held batch run."""
-    raise NotImplementedError
+    """Let a held batch run, or wait for its time."""
+    return await _act(rt, caller, batch_id, "release")
 
 
 async def pause(rt: Runtime, caller: Caller, batch_id: str) -> BatchView | BatchNotFound | BatchWrongState:
     """Take up no more items; those under way come to their end."""
-    raise NotImplementedError
+    return await _act(rt, caller, batch_id, "pause")
 
 
 async def resume(
     rt: Runtime, caller: Caller, batch_id: str, *, stops: Stops | None
 ) -> BatchView | BatchNotFound | BatchWrongState:
     """Let a paused or stopped batch go on; `stops` replaces what may stop it. Failures so far no longer count."""
-    raise NotImplementedError
+    return await _act(rt, caller, batch_id, "resume", stops=stops)
 
 
 async def cancel(rt: Runtime, caller: Caller, batch_id: str) -> BatchView | BatchNotFound | BatchWrongState:
     """Drop what has not been taken up, and withdraw what was not sent; what is under way comes to its end."""
-    raise NotImplementedError
+    view = await _act(rt, caller, batch_id, "cancel")
+    if not isinstance(view, BatchView):
+        return view
+    async with rt.database.reading() as conn:
+        unsent = await batch_items.unsent_refunds(conn, batch_id)
+    for refund_id in unsent:
+        _ = await cancel_refund(rt, caller, refund_id)
+    async with rt.database.transaction() as conn:
+        await batch_items.count_up(conn, batch_id)
+    return await look(rt, caller, batch_id)
 
 
-BatchAction = Literal["release", "pause", "resume", "cancel"]
+async def _act(
+    rt: Runtime, caller: Caller, batch_id: str, action: BatchAction, *, stops: Stops | None = None
+) -> BatchView | BatchNotFound | BatchWrongState:
+    async with rt.database.transaction() as conn:
+        record = await batches.find(conn, caller.tenant_id, batch_id, store_ids=caller.store_ids)
+        if record is None:
+            return BatchNotFound(batch_id=batch_id)
+        allowed = _ALLOWED[action]
+        waits = record.start_at is not None and record.start_at > rt.clock()
+        actor = caller.actor
+        match action:
+            case "release":
+                to: BatchStatus = "scheduled" if waits else "running"
+                expired = record.release_until is not None and record.release_until <= rt.clock()
+                after = (
+                    None
+                    if expired
+                    else await batches.move(
+                        conn,
+                        batch_id,
+                        to=to,
+                        among=allowed,
+                        released_by=actor,
+                        actor=actor,
+                        event_type="batch.released",
+                    )
+                )
+            case "pause":
+                after = await batches.move(
+                    conn, batch_id, to="paused", among=allowed, actor=actor, event_type="batch.paused"
+                )
+            case "resume":
+                after = await batches.move(
+                    conn,
+                    batch_id,
+                    to="scheduled" if waits and record.started_at is None else "running",
+                    among=allowed,
+                    actor=actor,
+                    event_type="batch.resumed",
+                )
+                if after is not None:
+                    await batches.let_go_on(conn, batch_id, stops)
+            case "cancel":
+                after = await batches.move(
+                    conn, batch_id, to="canceled", among=allowed, actor=actor, event_type="batch.canceled"
+                )
+                if after is not None:
+                    await batch_items.drop_waiting(conn, batch_id)
+            case _:
+                assert_never(action)
+        if after is None:
+            now = await batches.get(conn, batch_id)
+            assert now is not None
+            return BatchWrongState(view=await _view(rt, conn, now), allowed=allowed)
+        if after.status == "running":
+            await open_lanes(rt, conn, after)
+        elif after.status == "scheduled":
+            await rt.jobs.later(conn, "start_batch", {"batch_id": batch_id}, lock=batch_id, at=after.start_at)
+        return await _view(rt, conn, after)

@@ -184,10 +184,14 @@ async def _check_again(rt: Runtime, record: RefundRecord, shop: Shop, priority: 
 
 async def refuse(rt: Runtime, record: RefundRecord, refusal: Refusal) -> RefundRecord:
     """Settle an accepted refund as failed because the order does not bear it; nothing was sent."""
+    return await settled(rt, record, await fail(rt, record, refusal_failure(refusal)))
+
+
+def refusal_failure(refusal: Refusal) -> Failure:
+    """Give a refusal as the reason why there is no refund: its leading fault, and all of them among the facts."""
     lead = refusal.faults[0]
     faults = [{"code": fault.code, "pointer": fault.pointer, "message": fault.message} for fault in refusal.faults]
-    failure = Failure(code=lead.code, message=lead.message, facts={**lead.facts, "faults": faults})
-    return await settled(rt, record, await fail(rt, record, failure))
+    return Failure(code=lead.code, message=lead.message, facts={**lead.facts, "faults": faults})
 
 
 async def _mark_sending(rt: Runtime, record: RefundRecord, shop: Shop) -> RefundRecord | bool | None:

@@ -12,6 +12,7 @@ from app.domain.order_state import fingerprint, summary
 from app.domain.refund import GatewayCapability, RefundCommand, RefundPlan
 from app.domain.remaining import Remaining, remaining
 from app.flows.content import money_fingerprint
+from app.flows.reserve import Reading, read_order
 from app.flows.results import (
     AmbiguousOrderNumber,
     Caller,
@@ -23,7 +24,6 @@ from app.flows.results import (
 )
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop
-from app.flows.submit import Reading, read_order
 from app.ledger import quotes, search, standing
 
 #: What makes a decision refuse a refund that is to be paid by the store's payment gateway.

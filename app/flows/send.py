@@ -7,10 +7,10 @@ from app.domain.decision import decide, fits
 from app.domain.errors import Refusal
 from app.domain.refund import Failure, RefundPlan
 from app.flows.execute import carry_out, refuse
+from app.flows.reserve import Reading, read_order
 from app.flows.results import AmbiguousOrderNumber, StoreFailed
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is, fail, settled
-from app.flows.submit import Reading, read_order
 from app.ledger import refunds, standing
 from app.ledger.events import NewEvent
 from app.ledger.records import RefundRecord

@@ -10,6 +10,7 @@ from app.jobs.slot import RuntimeSlot
 
 def register(app: procrastinate.App, runtime: RuntimeSlot, *, sweep_interval_s: float) -> None:
     """Add the tasks to the job app."""
+    # Seconds are the last field here, not the first one.
     every = max(1, min(59, round(sweep_interval_s)))
 
     @app.task(name="settle_refund", queue=REFUNDS)
@@ -20,17 +21,17 @@ def register(app: procrastinate.App, runtime: RuntimeSlot, *, sweep_interval_s: 
     async def send_refund(refund_id: str) -> None:
         await send(runtime.get(), refund_id)
 
-    @app.periodic(cron=f"*/{every} * * * * *", periodic_id="sweep")
+    @app.periodic(cron=f"* * * * * */{every}", periodic_id="sweep")
     @app.task(name="sweep", queue=UPKEEP, queueing_lock="sweep", pass_context=False)
     async def sweep(timestamp: int) -> None:  # noqa: ARG001  # every periodic task is given its time
         await recover.sweep(runtime.get())
 
-    @app.periodic(cron="*/30 * * * * *", periodic_id="finish_deletions")
+    @app.periodic(cron="* * * * * */30", periodic_id="finish_deletions")
     @app.task(name="finish_deletions", queue=UPKEEP, queueing_lock="finish_deletions")
     async def finish_deletions(timestamp: int) -> None:  # noqa: ARG001
         await remove.finish_deletions(runtime.get())
 
-    @app.periodic(cron="17 */10 * * * *", periodic_id="tidy")
+    @app.periodic(cron="*/10 * * * * 17", periodic_id="tidy")
     @app.task(name="tidy", queue=UPKEEP, queueing_lock="tidy")
     async def tidy(timestamp: int) -> None:  # noqa: ARG001
         await recover.tidy(runtime.get())

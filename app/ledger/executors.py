@@ -41,3 +41,11 @@ async def worker_seen_at(conn: Connection) -> datetime | None:
     """Say when a process that runs jobs was last seen; None when none ever was."""
     row = await (await conn.execute("SELECT max(seen_at) AS seen_at FROM executor WHERE works")).fetchone()
     return None if row is None else row["seen_at"]
+
+
+async def workers_alive(conn: Connection, *, within: timedelta) -> int:
+    """Count the processes that run jobs and have shown a sign of life lately."""
+    row = await (
+        await conn.execute("SELECT count(*) AS alive FROM executor WHERE works AND seen_at > now() - %s", (within,))
+    ).fetchone()
+    return 0 if row is None else int(row["alive"])

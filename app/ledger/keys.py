@@ -28,12 +28,20 @@ async def claim(conn: Connection, tenant_id: str, key: str, fingerprint: bytes, 
     ).fetchone()
     if made is not None:
         return Claimed(resource_id=resource_id, first=True, same=True)
-    known = await (
+    there = await known(conn, tenant_id, key, fingerprint)
+    assert there is not None
+    return there
+
+
+async def known(conn: Connection, tenant_id: str, key: str, fingerprint: bytes) -> Claimed | None:
+    """Say what a key stands for already; None when it is new."""
+    row = await (
         await conn.execute(
             "SELECT fingerprint, coalesce(resource_id, refund_id) AS id FROM idempotency_key"
             " WHERE tenant_id = %s AND key = %s",
             (tenant_id, key),
         )
     ).fetchone()
-    assert known is not None
-    return Claimed(resource_id=known["id"], first=False, same=bytes(known["fingerprint"]) == fingerprint)
+    if row is None:
+        return None
+    return Claimed(resource_id=row["id"], first=False, same=bytes(row["fingerprint"]) == fingerprint)

@@ -30,7 +30,7 @@ class OrderBusy(Exception):
 
 
 class AlreadyThere(Exception):
-    """The idempotency key or the external reference was taken in the meantime."""
+    """The idempotency key, the external reference or the batch's item was taken in the meantime."""
 
 
 def money_of(status: Status, payment: RecordedPayment) -> Money:
@@ -153,7 +153,7 @@ WITH changed AS (
     try:
         row = await (await conn.execute(query, params)).fetchone()
     except errors.UniqueViolation as error:
-        if error.diag.constraint_name in ("idempotency_key_pkey", "refund_external_reference"):
+        if error.diag.constraint_name in ("idempotency_key_pkey", "refund_external_reference", "refund_batch_item"):
             raise AlreadyThere from error
         raise
     assert row is not None

@@ -1,14 +1,15 @@
 """Finding refunds: by what a request brings, by what callers filter for, and by what is left to do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, LiteralString
 
 from app.database import Connection
+from app.domain.refund import RefundCommand
 from app.domain.refund_query import RefundQuery
-from app.ledger.records import RefundRecord, record_of
+from app.ledger.records import RefundRecord, command_from, record_of
 
 _SELECT: LiteralString = "SELECT refund.*, store.name AS store FROM refund JOIN store ON store.id = refund.store_id "
 
@@ -51,6 +52,32 @@ async def opening(
         known=record_of(row) if row["id"] is not None else None,
         now=row["now"],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByReference:
+    """The refund that an external reference belongs to."""
+
+    refund_id: str
+    fingerprint: bytes
+    command: RefundCommand
+
+
+async def by_references(
+    conn: Connection, tenant_id: str, references: Sequence[str]
+) -> Mapping[tuple[str, str], ByReference]:
+    """Give the refunds that references belong to, by store id and reference."""
+    cursor = await conn.execute(
+        "SELECT store_id, external_reference, id, fingerprint, command FROM refund"
+        " WHERE tenant_id = %s AND external_reference = ANY(%s)",
+        (tenant_id, list(references)),
+    )
+    return {
+        (row["store_id"], row["external_reference"]): ByReference(
+            refund_id=row["id"], fingerprint=bytes(row["fingerprint"]), command=command_from(row["command"])
+        )
+        for row in await cursor.fetchall()
+    }
 
 
 async def bind_key(conn: Connection, tenant_id: str, key: str, fingerprint: bytes, refund_id: str) -> None:

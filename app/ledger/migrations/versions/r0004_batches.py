@@ -23,6 +23,13 @@ CREATE TABLE batch (
     stop_after_failures  integer CHECK (stop_after_failures > 0),
     stop_if_over         numeric(5, 4) CHECK (stop_if_over BETWEEN 0 AND 1),  -- share of failures
     items                integer NOT NULL,
+    -- how many items have come to an end or to a person, and how many of those failed or were refused: counted when
+    -- an item is marked, once, so that they never fall
+    processed            integer NOT NULL DEFAULT 0,
+    failed               integer NOT NULL DEFAULT 0,
+    -- what had been processed, and had failed, when a person last let it go on
+    processed_before     integer NOT NULL DEFAULT 0,
+    failed_before        integer NOT NULL DEFAULT 0,
     store_ids            text[] NOT NULL,        -- of its items
     schedule_id          text,
     caller               jsonb NOT NULL,         -- on whose behalf its refunds are made
@@ -38,7 +45,9 @@ CREATE TABLE batch (
     CONSTRAINT stopped_for_a_reason CHECK ((status = 'stopped') = (stopped_by IS NOT NULL))
 );
 CREATE INDEX batch_listed ON batch (tenant_id, id);
-CREATE INDEX batch_open ON batch (status) WHERE status IN ('scheduled', 'held', 'running');
+CREATE INDEX batch_open ON batch (id) WHERE status IN ('scheduled', 'held', 'running')
+    OR (status IN ('canceled', 'paused', 'stopped') AND processed < items);
+CREATE INDEX batch_of_schedule ON batch (schedule_id) WHERE schedule_id IS NOT NULL;
 
 -- What a batch may pay at most in a currency, and what it has taken of that. `taken` never falls short of the truth: a
 -- refund that fails gives nothing back here, and it is counted anew from the refunds before it is said to be used up.
@@ -73,14 +82,14 @@ CREATE TABLE batch_item (
     -- not to be taken up before, because its store could not be read
     due_at              timestamptz,
     tries               integer NOT NULL DEFAULT 0,
-    -- its refund has come to an end, or to a person, once; never falls back
-    processed           boolean NOT NULL DEFAULT false,
+    -- when it had come to an end, or to a person, for the first time
+    processed_at        timestamptz,
     PRIMARY KEY (batch_id, number),
     CONSTRAINT done_by_a_refund CHECK ((status = 'done') = (refund_id IS NOT NULL))
 );
 CREATE INDEX batch_item_waiting ON batch_item (store_id, batch_id, number) WHERE status = 'waiting';
 CREATE INDEX batch_item_refund ON batch_item (refund_id) WHERE refund_id IS NOT NULL;
-CREATE INDEX batch_item_unprocessed ON batch_item (batch_id) WHERE NOT processed;
+CREATE INDEX batch_item_unprocessed ON batch_item (batch_id) WHERE processed_at IS NULL;
 
 -- Who works on a store's items: one process at a time, so that all batches together keep to the store's limit.
 CREATE TABLE lane (
