@@ -4,7 +4,7 @@ Crash by crash: until the reservation commits, the item waits and whoever comes 
 its refund, which goes on like any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Literal, assert_never
@@ -32,9 +32,9 @@ from app.ledger import batch_items, batches, refunds, search, standing
 from app.ledger.batch_items import Item
 from app.ledger.records import RefundRecord
 
-#: ended: it came to an end, or its refund goes on by itself; failed: likewise, and nothing was paid; later: it is to be taken up again; unavailable: likewise,
-#: because the store could not be read; withdrawn: its batch does not run any more; over_limit: its batch may not pay
-#: that much.
+#: ended: it came to an end, or its refund goes on by itself; failed: likewise, and nothing was paid; later: it is to be
+#: taken up again; unavailable: likewise, because the store could not be read; withdrawn: its batch does not run any
+#: more; over_limit: its batch may not pay that much.
 Worked = Literal["ended", "failed", "later", "unavailable", "withdrawn", "over_limit"]
 
 _FIRST_WAIT_S = 2.0
@@ -107,8 +107,10 @@ async def carry_out_item(rt: Runtime, shop: Shop, item: Item) -> Worked:
             assert_never(reserved)
 
 
-async def check_item(rt: Runtime, shop: Shop, item: Item, earlier: Sequence[RefundPlan]) -> RefundPlan | Worked:
-    """Find out what the item's refund would be, after the refunds of `earlier` items; creates none.
+async def check_item(
+    rt: Runtime, shop: Shop, item: Item, earlier: Callable[[str], Sequence[RefundPlan]]
+) -> RefundPlan | Worked:
+    """Find out what the item's refund would be, after those of `earlier` items of the order; creates none.
 
     Gives the plan, which is on record then, or how else it ended.
     """
@@ -133,8 +135,7 @@ async def check_item(rt: Runtime, shop: Shop, item: Item, earlier: Sequence[Refu
             marker=None,
             store_refund_id=None,
         )
-        for plan in earlier
-        if plan.order_id == order.id
+        for plan in earlier(order.id)
     )
     plan = decide(
         item.command, order, holds=(*against.holds, *planned), capability=found.capability, policy=shop.policy

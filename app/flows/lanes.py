@@ -8,7 +8,7 @@ would be harmless all the same, because an item is linked to its refund in the t
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import assert_never
 
@@ -66,7 +66,7 @@ class _Lane:
         self._next: deque[Item] = deque()
         self._under_way: dict[asyncio.Task[Worked], Item] = {}
         self._ended: dict[str, list[int]] = {}
-        self._planned: dict[str, list[RefundPlan]] | None = None
+        self._planned: dict[tuple[str, str], list[RefundPlan]] | None = None
         self._unread = 0
         self._took_s = 0.0
         self._closing = False
@@ -137,18 +137,21 @@ class _Lane:
 
     async def _check(self, shop: Shop, item: Item) -> Worked:
         if self._planned is None:
-            planned: dict[str, list[RefundPlan]] = {}
+            planned: dict[tuple[str, str], list[RefundPlan]] = {}
             async with self._rt.database.reading() as conn:
                 for batch_id, plan in await batch_items.plans_so_far(conn, self._store_id):
-                    planned.setdefault(f"{batch_id} {plan.order_id}", []).append(plan)
-            self._planned = planned
-        earlier = [
-            plan for key, plans in self._planned.items() if key.startswith(f"{item.batch_id} ") for plan in plans
-        ]
+                    planned.setdefault((batch_id, plan.order_id), []).append(plan)
+            if self._planned is None:
+                self._planned = planned
+        known = self._planned
+
+        def earlier(order_id: str) -> Sequence[RefundPlan]:
+            return known.get((item.batch_id, order_id), ())
+
         found = await check_item(self._rt, shop, item, earlier)
         if not isinstance(found, RefundPlan):
             return found
-        self._planned.setdefault(f"{item.batch_id} {found.order_id}", []).append(found)
+        known.setdefault((item.batch_id, found.order_id), []).append(found)
         return "ended"
 
     async def _note(self, done: Iterable[asyncio.Task[Worked]]) -> bool:
