@@ -72,12 +72,13 @@ async def carry_out_item(rt: Runtime, shop: Shop, item: Item) -> Worked:
     )
 
     async def link(conn: Connection, record: RefundRecord) -> None:
-        if not await batch_items.link(conn, item, record.id, replayed=False):
+        linked = await batch_items.link(conn, item, record.id, replayed=False)
+        if linked is None:
             raise _Withdrawn
         assert record.amount is not None
         assert record.currency is not None
         # Last, because its row is shared by all of the batch's refunds and stays locked until the commit.
-        if not await batches.take(conn, item.batch_id, record.currency, record.amount):
+        if linked.limited and not await batches.take(conn, item.batch_id, record.currency, record.amount):
             raise _OverLimit
 
     try:
@@ -166,7 +167,8 @@ async def _join(rt: Runtime, item: Item, refund_id: str, content: bytes) -> Work
         record = await refunds.get(conn, refund_id)
         assert record is not None
         if record.fingerprint == content:
-            return "ended" if await batch_items.link(conn, item, refund_id, replayed=True) else "withdrawn"
+            linked = await batch_items.link(conn, item, refund_id, replayed=True)
+            return "withdrawn" if linked is None else "ended"
     message = f"The reference belongs to {refund_id}, which was asked for with other content."
     conflict = Failure(code="external_reference_conflict", message=message, facts={"refund_id": refund_id})
     return await _refuse(rt, item, conflict)

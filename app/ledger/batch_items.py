@@ -64,18 +64,28 @@ async def waiting(
     return [Item(**{**row, "command": command_from(row["command"])}) for row in await cursor.fetchall()]
 
 
-async def link(conn: Connection, item: Item, refund_id: str, *, replayed: bool) -> bool:
-    """Let an item be done by a refund; False when it was taken, dropped, or its batch does not run any more.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """An item is done by its refund."""
+
+    limited: bool  #: the batch may not pay any amount: see `batches.take`
+
+
+async def link(conn: Connection, item: Item, refund_id: str, *, replayed: bool) -> Linked | None:
+    """Let an item be done by a refund; None when it was taken, dropped, or its batch does not run any more.
 
     In the transaction that reserves the refund, it is what makes one refund of an item and none of a stopped batch.
     """
-    done = await conn.execute(
-        "UPDATE batch_item SET status = 'done', refund_id = %(refund_id)s, replayed = %(replayed)s, due_at = NULL"
-        " WHERE batch_id = %(batch_id)s AND number = %(number)s AND status = 'waiting'"
-        " AND EXISTS (SELECT FROM batch WHERE id = %(batch_id)s AND status = 'running')",
-        {"refund_id": refund_id, "replayed": replayed, "batch_id": item.batch_id, "number": item.number},
-    )
-    return bool(done.rowcount)
+    row = await (
+        await conn.execute(
+            "UPDATE batch_item SET status = 'done', refund_id = %(refund_id)s, replayed = %(replayed)s, due_at = NULL"
+            " WHERE batch_id = %(batch_id)s AND number = %(number)s AND status = 'waiting'"
+            " AND EXISTS (SELECT FROM batch WHERE id = %(batch_id)s AND status = 'running')"
+            " RETURNING EXISTS (SELECT FROM batch_limit WHERE batch_limit.batch_id = %(batch_id)s) AS limited",
+            {"refund_id": refund_id, "replayed": replayed, "batch_id": item.batch_id, "number": item.number},
+        )
+    ).fetchone()
+    return None if row is None else Linked(limited=row["limited"])
 
 
 async def refuse(conn: Connection, item: Item, failure: Failure) -> None:
