@@ -43,7 +43,8 @@ async def waiting(
     """
     cursor = await conn.execute(
         "SELECT item.batch_id, item.number, item.store_id, item.order_key, item.command, item.tries, batch.mode,"
-        " batch.tenant_id, batch.caller, batch.request_id, batch.started_at, refund.id AS known_refund_id, clock_timestamp() AS now"
+        " batch.tenant_id, batch.caller, batch.request_id, batch.started_at, refund.id AS known_refund_id,"
+        " clock_timestamp() AS now"
         " FROM batch CROSS JOIN LATERAL (SELECT * FROM batch_item WHERE batch_item.batch_id = batch.id"
         "  AND batch_item.store_id = %(store_id)s AND batch_item.status = 'waiting'"
         "  AND (batch_item.due_at IS NULL OR batch_item.due_at <= clock_timestamp())"
