@@ -21,7 +21,7 @@ def test_what_sees_to_abandoned_work_runs_every_few_seconds() -> None:
     # In a cron of six fields seconds come last: in the first one they would be minutes, and the task would rest for
     # minutes and then run every second.
     app = build(procrastinate.PsycopgConnector(), RuntimeSlot(), sweep_interval_s=3.0)
-    for (task, _), _periodic in app.periodic_registry.periodic_tasks.items():
+    for task, _ in app.periodic_registry.periodic_tasks:
         longest = max(_gaps(app, task))
         assert longest <= (30 if not task.startswith("tidy") else 3_600), task
         assert min(_gaps(app, task)) >= 2, task

@@ -19,6 +19,8 @@ _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _UNMATCHED = "unmatched"
 #: The client has gone before there was an answer; nginx's number for it.
 _CLIENT_GONE = 499
+#: A file may take so many times as long as another body.
+_UPLOAD_PATIENCE = 8
 
 
 class _ClientGone(Exception):
@@ -69,8 +71,10 @@ class Frame:
 
         with structlog.contextvars.bound_contextvars(request_id=trace.request_id):
             try:
-                limit_bytes = self._upload_limit_bytes if scope["path"] in self._uploads else self._body_limit_bytes
-                body = await self._read_body(headers, receive, limit_bytes)
+                is_upload = scope["path"] in self._uploads
+                limit_bytes = self._upload_limit_bytes if is_upload else self._body_limit_bytes
+                within_s = self._body_within_s * (_UPLOAD_PATIENCE if is_upload else 1)
+                body = await self._read_body(headers, receive, limit_bytes, within_s)
                 await self._app(scope, receive if body is None else _replaying(body, receive), answer)
             except Problem as problem:
                 # Only raised here for bodies that were not read to their end, so the connection is of no more use.
@@ -85,7 +89,9 @@ class Frame:
             finally:
                 _finish(scope, trace, status or _CLIENT_GONE, time.perf_counter() - began)
 
-    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes | None:
+    async def _read_body(
+        self, headers: dict[bytes, bytes], receive: Receive, limit_bytes: int, within_s: float
+    ) -> bytes | None:
         """Read a body whole; None when there is none to come. Raises Problem or _ClientGone."""
         announced = headers.get(b"content-length")
         if announced is None and b"transfer-encoding" not in headers:
@@ -95,7 +101,7 @@ class Frame:
         chunks: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self._body_within_s):
+            async with asyncio.timeout(within_s):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":

@@ -1,124 +1,21 @@
 """Batches as people handle them: make, look, release, pause, resume, cancel. `lanes` does the work."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Literal, assert_never
 
 from ulid import ULID
 
 from app.database import Connection
-from app.domain.batch import BatchMode, BatchStatus, ItemStatus, NewBatch, NewItem, RowFault, StoppedBy, Stops
-from app.domain.command import faults_of
-from app.domain.refund import Failure
-from app.domain.sight import without_markers
+from app.domain.batch import BatchStatus, ItemStatus, NewBatch, Stops
+from app.flows.batch_check import check_items, cleaned
+from app.flows.batch_results import BatchFaulty, BatchMade, BatchNotFound, BatchView, BatchWrongState, ItemView
+from app.flows.batch_view import view_of
 from app.flows.change import cancel as cancel_refund
-from app.flows.content import content_fingerprint, differing
 from app.flows.results import Caller, KeyReused
 from app.flows.runtime import Runtime
-from app.ledger import batch_items, batches, keys, search, tenants
+from app.ledger import batch_items, batches, keys, tenants
 from app.ledger.batches import BatchRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """What a batch may pay at most in a currency."""
-
-    max_total: Decimal
-    taken: Decimal  #: by refunds that have not failed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """How many items of a store and currency stand at a status, and how much they are."""
-
-    status: ItemStatus
-    store: str
-    currency: str | None  #: None where it is not known yet
-    items: int
-    amount: Decimal | None  #: None where no amount is known yet
-    decimals: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchView:
-    """A batch and how far it has come."""
-
-    id: str
-    name: str
-    mode: BatchMode
-    status: BatchStatus
-    stopped_by: StoppedBy | None
-    start_at: datetime | None
-    release_until: datetime | None
-    stops: Stops
-    limits: Mapping[str, Limit]
-    schedule_id: str | None
-    created_by: str
-    released_by: str | None
-    created_at: datetime
-    updated_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    items: int
-    processed: int  #: items that have come to an end or to a person, once; never falls
-    tallies: tuple[Tally, ...]
-    rate_per_s: float | None  #: items processed per second, lately; None while nothing can be said
-    ends_at: datetime | None  #: estimated
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemView:
-    """An item and what became of it."""
-
-    id: int  #: its number; lists go by it
-    store: str
-    order_id: str | None
-    order_number: str | None
-    external_reference: str | None
-    status: ItemStatus
-    replayed: bool  #: its refund was there before, by its reference
-    refund_id: str | None
-    store_refund_id: str | None
-    money: str | None
-    amount: Decimal | None
-    currency: str | None
-    decimals: int | None
-    payment: str
-    failure: Failure | None
-    settled_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchMade:
-    """The batch is there."""
-
-    view: BatchView
-    replayed: bool  #: it was there before this request, by its Idempotency-Key
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchFaulty:
-    """Nothing was made: every fault of every item."""
-
-    faults: tuple[RowFault, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchNotFound:
-    """The tenant has no such batch, or the key is limited to other stores than its items'."""
-
-    batch_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchWrongState:
-    """The batch's status does not allow this."""
-
-    view: BatchView
-    allowed: tuple[BatchStatus, ...]
 
 
 async def create(
@@ -159,74 +56,6 @@ async def _replayed(rt: Runtime, caller: Caller, claimed: keys.Claimed) -> Batch
 def new_batch_id() -> str:
     """Make an id for a batch."""
     return f"bt_{ULID()}"
-
-
-async def check_items(rt: Runtime, caller: Caller, new: NewBatch) -> tuple[RowFault, ...]:
-    """Find everything that is wrong with items by themselves, among each other and against the ledger."""
-    async with rt.database.reading() as conn:
-        rows = await tenants.stores(conn, caller.tenant_id, store_ids=caller.store_ids)
-        stores = {row.name: row.id for row in rows if row.disabled_at is None}
-        references = [item.command.external_reference for item in new.items if item.command.external_reference]
-        known = await search.by_references(conn, caller.tenant_id, sorted(set(references)))
-    # Thousands of them: the event loop has other requests to serve.
-    return await asyncio.to_thread(_faults, _cleaned(new.items), stores, known)
-
-
-def _cleaned(items: Sequence[NewItem]) -> tuple[NewItem, ...]:
-    """Take out of reasons what looks like a mark of ours, as for any refund."""
-    return tuple(
-        replace(item, command=replace(item.command, reason=without_markers(item.command.reason))) for item in items
-    )
-
-
-def _faults(
-    items: Sequence[NewItem], stores: Mapping[str, str], known: Mapping[tuple[str, str], search.ByReference]
-) -> tuple[RowFault, ...]:
-    faults: list[RowFault] = []
-    first: dict[tuple[str, str], int] = {}
-    for item in items:
-        number, command = item.number, item.command
-        faults.extend(
-            RowFault(number=number, pointer=fault.pointer, code=fault.code, message=fault.message, facts=fault.facts)
-            for fault in faults_of(command)
-        )
-        store_id = stores.get(command.store)
-        if store_id is None:
-            faults.append(
-                RowFault(
-                    number=number,
-                    pointer="/store",
-                    code="store_not_found",
-                    message=f"There is no store {command.store!r} that this key may use.",
-                )
-            )
-            continue
-        reference = command.external_reference
-        if reference is None:
-            continue
-        before = first.setdefault((store_id, reference), number)
-        if before != number:
-            faults.append(
-                RowFault(
-                    number=number,
-                    pointer="/external_reference",
-                    code="duplicate_reference",
-                    message=f"Item {before} has the same external_reference for the same store.",
-                    facts={"first": before},
-                )
-            )
-        there = known.get((store_id, reference))
-        if there is not None and there.fingerprint != content_fingerprint(command):
-            faults.append(
-                RowFault(
-                    number=number,
-                    pointer="/external_reference",
-                    code="external_reference_conflict",
-                    message=f"The reference belongs to {there.refund_id}, which was asked for with other content.",
-                    facts={"refund_id": there.refund_id, "differing": list(differing(there.command, command))},
-                )
-            )
-    return tuple(faults)
 
 
 async def write(
@@ -274,7 +103,7 @@ async def write(
         finished_at=None,
     )
     await batches.insert(conn, record, new.stops.max_total)
-    await batches.insert_items(conn, batch_id, _cleaned(new.items), stores)
+    await batches.insert_items(conn, batch_id, cleaned(new.items), stores)
     await batches.announce(conn, record, "batch.created", actor=created_by)
     match status:
         case "running":
@@ -314,59 +143,7 @@ async def look(rt: Runtime, caller: Caller, batch_id: str) -> BatchView | BatchN
         record = await batches.find(conn, caller.tenant_id, batch_id, store_ids=caller.store_ids)
         if record is None:
             return BatchNotFound(batch_id=batch_id)
-        return await _view(rt, conn, record)
-
-
-#: What the rate is taken over.
-_LATELY_S = 30
-
-
-async def _view(rt: Runtime, conn: Connection, record: BatchRecord) -> BatchView:
-    limits = await batches.limits_of(conn, record.id)
-    tallies = await batches.tallies(conn, record.id)
-    rate: float | None = None
-    if record.status == "running":
-        done, seconds = await batches.lately(conn, record.id, seconds=_LATELY_S)
-        rate = done / seconds if done and seconds > 0 else None
-    left = record.items - record.processed
-    ends_at = rt.clock() + timedelta(seconds=left / rate) if rate and left else None
-    return BatchView(
-        id=record.id,
-        name=record.name,
-        mode=record.mode,
-        status=record.status,
-        stopped_by=record.stopped_by,
-        start_at=record.start_at,
-        release_until=record.release_until,
-        stops=Stops(
-            max_total={currency: limit[0] for currency, limit in limits.items()},
-            stop_after_failures=record.stop_after_failures,
-            stop_if_over=record.stop_if_over,
-        ),
-        limits={currency: Limit(max_total=most, taken=taken) for currency, (most, taken) in limits.items()},
-        schedule_id=record.schedule_id,
-        created_by=record.created_by,
-        released_by=record.released_by,
-        created_at=record.created_at,
-        updated_at=record.updated_at,
-        started_at=record.started_at,
-        finished_at=record.finished_at,
-        items=record.items,
-        processed=record.processed,
-        tallies=tuple(
-            Tally(
-                status=tally.status,
-                store=tally.store,
-                currency=tally.currency,
-                items=tally.items,
-                amount=tally.amount,
-                decimals=tally.decimals,
-            )
-            for tally in tallies
-        ),
-        rate_per_s=rate,
-        ends_at=ends_at,
-    )
+        return await view_of(rt, conn, record)
 
 
 async def listed(
@@ -383,7 +160,7 @@ async def listed(
             limit=limit,
             after=after,
         )
-        return [await _view(rt, conn, record) for record in records]
+        return [await view_of(rt, conn, record) for record in records]
 
 
 async def items(
@@ -500,7 +277,7 @@ async def _act(
                     event_type="batch.resumed",
                 )
                 if after is not None:
-                    await batches.let_go_on(conn, batch_id, stops)
+                    after = await batches.let_go_on(conn, batch_id, stops)
             case "cancel":
                 after = await batches.move(
                     conn, batch_id, to="canceled", among=allowed, actor=actor, event_type="batch.canceled"
@@ -512,9 +289,9 @@ async def _act(
         if after is None:
             now = await batches.get(conn, batch_id)
             assert now is not None
-            return BatchWrongState(view=await _view(rt, conn, now), allowed=allowed)
+            return BatchWrongState(view=await view_of(rt, conn, now), allowed=allowed)
         if after.status == "running":
             await open_lanes(rt, conn, after)
         elif after.status == "scheduled":
             await rt.jobs.later(conn, "start_batch", {"batch_id": batch_id}, lock=batch_id, at=after.start_at)
-        return await _view(rt, conn, after)
+        return await view_of(rt, conn, after)

@@ -195,7 +195,7 @@ async def announce(conn: Connection, record: BatchRecord, event_type: str, *, ac
     )
 
 
-async def let_go_on(conn: Connection, batch_id: str, stops: Stops | None) -> None:
+async def let_go_on(conn: Connection, batch_id: str, stops: Stops | None) -> BatchRecord:
     """Let the failures so far no longer count, and set what may stop the batch from now on; None leaves that."""
     await conn.execute(
         "UPDATE batch SET processed_before = processed, failed_before = failed WHERE id = %s", (batch_id,)
@@ -206,6 +206,9 @@ async def let_go_on(conn: Connection, batch_id: str, stops: Stops | None) -> Non
             (stops.stop_after_failures, stops.stop_if_over, batch_id),
         )
         await set_limits(conn, batch_id, stops.max_total)
+    record = await get(conn, batch_id)
+    assert record is not None
+    return record
 
 
 async def set_limits(conn: Connection, batch_id: str, limits: Mapping[str, Decimal]) -> None:

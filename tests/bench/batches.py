@@ -24,7 +24,7 @@ from app.database import migrate, start_embedded
 from app.domain.batch import NewBatch, NewItem
 from app.domain.refund import RefundCommand, StorePolicy
 from app.flows import batches
-from app.flows.batches import BatchMade, BatchView
+from app.flows.batch_results import BatchMade, BatchView
 from app.flows.results import Caller
 from app.ledger import tenants
 from app.settings import Settings
