@@ -50,18 +50,26 @@ async def append(
     )
 
 
-async def sequence(conn: Connection, *, limit: int = 1_000) -> list[int]:
+async def waits(conn: Connection) -> bool:
+    """Say whether there is an event that has no place yet."""
+    row = await (await conn.execute("SELECT EXISTS (SELECT FROM event WHERE position IS NULL) AS any")).fetchone()
+    return row is not None and bool(row["any"])
+
+
+async def sequence(conn: Connection, *, limit: int = 1_000, wait: bool = False) -> list[int]:
     """Give the next events their places, and the ids of those events; in the caller's transaction.
 
-    Events of one subject keep the order of their ids: whoever changes a subject has seen the change before. () when
-    another process is at it or nothing waits.
+    Events of one subject keep the order of their ids: whoever changes a subject has seen the change before. Empty when
+    nothing waits, and when another process is at it, unless `wait` is given.
     """
-    waiting = await (await conn.execute("SELECT EXISTS (SELECT FROM event WHERE position IS NULL) AS any")).fetchone()
-    if waiting is None or not waiting["any"]:
+    if not await waits(conn):
         return []
-    free = await (await conn.execute("SELECT pg_try_advisory_xact_lock(%s) AS free", (_SEQUENCING,))).fetchone()
-    if free is None or not free["free"]:
-        return []
+    if wait:
+        await conn.execute("SELECT pg_advisory_xact_lock(%s)", (_SEQUENCING,))
+    else:
+        free = await (await conn.execute("SELECT pg_try_advisory_xact_lock(%s) AS free", (_SEQUENCING,))).fetchone()
+        if free is None or not free["free"]:
+            return []
     cursor = await conn.execute(
         "WITH next AS (SELECT id FROM event WHERE position IS NULL ORDER BY id LIMIT %s),"
         " placed AS (SELECT id, nextval('event_position_seq') AS position FROM (SELECT id FROM next ORDER BY id) AS n)"
@@ -71,6 +79,8 @@ async def sequence(conn: Connection, *, limit: int = 1_000) -> list[int]:
     return sorted(row["id"] for row in await cursor.fetchall())
 
 
+#: Whether an event is of one of the `types`, which may be families.
+IS_OF_TYPES: LiteralString = "(event.type = ANY(%(types)s) OR split_part(event.type, '.', 1) || '.*' = ANY(%(types)s))"
 _SELECT: LiteralString = (
     "SELECT event.id, event.position, event.type, store.name AS store, event.subject, event.data, event.at"
     " FROM event LEFT JOIN store ON store.id = event.store_id"
@@ -87,18 +97,22 @@ async def page(
     types: Collection[str] | None = None,
     since: datetime | None = None,
     subject: str | None = None,
+    store: str | None = None,
 ) -> list[FeedEvent]:
     """Read a page of the feed, oldest first, from behind the position `after`.
 
-    `store_ids` are the stores that the caller's key is limited to; None gives every event of the tenant.
+    `store_ids` are the stores that the caller's key is limited to; None gives every event of the tenant. `types` are
+    whole types or families, such as "refund.*".
     """
     conditions: LiteralString = ""
     if store_ids is not None:
         conditions += " AND event.store_id = ANY(%(store_ids)s)"
     if types is not None:
-        conditions += " AND event.type = ANY(%(types)s)"
+        conditions += f" AND {IS_OF_TYPES}"
     if since is not None:
         conditions += " AND event.at >= %(since)s"
+    if store is not None:
+        conditions += " AND store.name = %(store)s"
     if subject is not None:
         conditions += " AND event.subject = %(subject)s"
     cursor = await conn.execute(
@@ -114,6 +128,40 @@ async def page(
             "types": None if types is None else list(types),
             "since": since,
             "subject": subject,
+            "store": store,
         },
     )
     return [FeedEvent(**row) for row in await cursor.fetchall()]
+
+
+async def end(conn: Connection, tenant_id: str) -> int:
+    """Give the last position of a tenant's feed, 0 for an empty one; every event up to it can be read by now."""
+    row = await (
+        await conn.execute(
+            "SELECT coalesce(max(position), 0) AS position FROM event WHERE tenant_id = %s AND position IS NOT NULL",
+            (tenant_id,),
+        )
+    ).fetchone()
+    assert row is not None
+    return int(row["position"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedLag:
+    """What has happened and cannot be read in the feed yet."""
+
+    events: int
+    oldest_s: float  #: age of the oldest of them
+
+
+async def lag(conn: Connection) -> FeedLag:
+    """Measure how far the feed is behind what has happened."""
+    row = await (
+        await conn.execute(
+            "SELECT count(*) AS events,"
+            " coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8 AS oldest_s"
+            " FROM event WHERE position IS NULL"
+        )
+    ).fetchone()
+    assert row is not None
+    return FeedLag(events=row["events"], oldest_s=max(0.0, row["oldest_s"]))
