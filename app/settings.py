@@ -83,7 +83,32 @@ class Settings(BaseSettings):
         "or unpaid refund proves nothing.",
     )
     pending_expiry_s: float = Field(86_400.0, gt=0, description="Seconds an accepted refund may wait to be sent.")
+    hold_limit_s: float = Field(
+        259_200.0, gt=0, description="Seconds a held batch waits for its release before it expires."
+    )
     quote_ttl_s: float = Field(900.0, gt=0, description="Seconds a quote holds.")
+
+    # Events
+    webhook_timeout_s: float = Field(15.0, gt=0, description="Seconds a receiver of events may take to answer.")
+    webhook_backoff_s: tuple[float, ...] = Field(
+        (5.0, 30.0, 120.0, 600.0, 3_600.0, 10_800.0),
+        min_length=1,
+        description="Seconds before each further try of a delivery, as a JSON list; the last one repeats.",
+    )
+    webhook_give_up_s: float = Field(259_200.0, gt=0, description="Seconds a delivery is tried for.")
+    webhook_disable_after_s: float = Field(
+        432_000.0, gt=0, description="Seconds of nothing but failure after which an endpoint is disabled."
+    )
+    webhook_kept_s: float = Field(
+        2_592_000.0, gt=0, description="Seconds a finished delivery is kept for looking up; its event stays for ever."
+    )
+
+    # Schedules
+    reconciliation_cron: str = Field(
+        "17 3 * * *",
+        description="When every store is reconciled by default, as a cron expression in UTC; `off` for never. A store "
+        "gets that schedule once, and keeps it changed, paused or deleted.",
+    )
 
     # Limits
     body_limit_bytes: int = Field(262_144, gt=0, description="Bytes of a request body at most.")
@@ -91,6 +116,9 @@ class Settings(BaseSettings):
         16_777_216, gt=0, description="Bytes at most of a file: a batch, or an ERP's list for a reconciliation."
     )
     rate_limit: str = Field("600/minute", description="Requests per API key and process, e.g. `600/minute`.")
+    inbound_retention_days: int = Field(
+        30, ge=1, description="Days to keep what inbound messages said, and the notices of stores."
+    )
     shutdown_grace_s: float = Field(
         20.0, ge=0, description="Seconds a stopping process gives its refunds before it hands them over."
     )

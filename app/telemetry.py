@@ -230,6 +230,32 @@ class Metrics:
             ["status"],
             registry=self.registry,
         )
+        self._deliveries = Counter(
+            "refund_gateway_deliveries",
+            "Attempts to deliver an event to a webhook endpoint, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._unplaced_events = Gauge(
+            "refund_gateway_unplaced_events",
+            "Events that have no place in the feed yet; the same from every process.",
+            registry=self.registry,
+        )
+        self._feed_lag_seconds = Gauge(
+            "refund_gateway_feed_lag_seconds",
+            "Age of the oldest event that has no place in the feed yet; the same from every process.",
+            registry=self.registry,
+        )
+        self._waiting_deliveries = Gauge(
+            "refund_gateway_waiting_deliveries",
+            "Events that endpoints in use have not taken yet; the same from every process.",
+            registry=self.registry,
+        )
+        self._delivery_lag_seconds = Gauge(
+            "refund_gateway_delivery_lag_seconds",
+            "Age of the oldest delivery that an endpoint in use has not taken yet; the same from every process.",
+            registry=self.registry,
+        )
         self._job_lag_seconds = Gauge(
             "refund_gateway_job_lag_seconds",
             "Seconds the most overdue refund has been waiting for a worker; the same from every process.",
@@ -254,6 +280,10 @@ class Metrics:
         """Count a refund that reached a state in which it can stay."""
         self._refunds.labels(store, status, payment).inc()
 
+    def delivery_tried(self, *, outcome: str) -> None:
+        """Count an attempt to deliver an event; `outcome` is "delivered" or the code of what was wrong."""
+        self._deliveries.labels(outcome).inc()
+
     def store_called(self, *, call: str, outcome: str, duration_s: float) -> None:
         """Count a request to a store; `call` names the operation, never a URL."""
         self._store_seconds.labels(call, outcome).observe(duration_s)
@@ -269,11 +299,20 @@ class Metrics:
         for status, count in unfinished.items():
             self._unfinished.labels(status).set(count)
 
+    def feed_read(self, *, unplaced: float, lag_s: float, waiting: float, delivery_lag_s: float) -> None:
+        """Show what the ledger said of events on their way for this scrape."""
+        self._unplaced_events.set(unplaced)
+        self._feed_lag_seconds.set(lag_s)
+        self._waiting_deliveries.set(waiting)
+        self._delivery_lag_seconds.set(delivery_lag_s)
+
     def ledger_lost(self) -> None:
         """Show that the ledger could not be read; its numbers disappear rather than lie."""
         self._ledger_up.set(0)
         self._unfinished.clear()
-        self._job_lag_seconds.set(float("nan"))
+        unknown = float("nan")
+        self._job_lag_seconds.set(unknown)
+        self.feed_read(unplaced=unknown, lag_s=unknown, waiting=unknown, delivery_lag_s=unknown)
 
     def text(self) -> bytes:
         """Write everything in Prometheus' text format."""

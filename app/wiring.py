@@ -17,20 +17,23 @@ from app.crypto import Sealer, new_sealing_key
 from app.database import OUTAGES, Database, database_url
 from app.domain.refund import StoreApi, StorePolicy
 from app.flows.execute import Executions
+from app.flows.relay import relay
 from app.flows.runtime import Runtime
-from app.ledger import executors, tenants
+from app.ledger import executors, store_health, tenants
 from app.outbound import Outbound
 from app.settings import Settings
 from app.stores.connection import StoreConnection, StoreLimits
 from app.stores.detect import Adapter, build, detect_api
 from app.stores.port import Store, StoreError
-from app.telemetry import Metrics
+from app.telemetry import BreakerState, Metrics
 
 log = structlog.get_logger(__name__)
 
 #: How long a change of a store's address, keys or policy may take to reach every process.
 _STORE_ROW_TTL_S = 5.0
 _IDLE_POOL_AGE = timedelta(minutes=5)
+#: How often a process that works looks for events that have no place in the feed yet.
+_RELAY_EVERY_S = 0.5
 #: Procrastinate's own connections per process: two per worker, and some for jobs that are deferred by themselves.
 _JOB_CONNECTIONS = 8
 
@@ -77,6 +80,13 @@ class Stores:
         self._sealer = seal
         self._meters = meters
         self._open: dict[str, tuple[float, int, Adapter, StorePolicy]] = {}
+        #: Stores that the ledger has as out of reach, as far as this process knows.
+        self._unreachable: set[str] = set()
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def aclose(self) -> None:
+        """Wait until everything that was noticed about stores is on record."""
+        await asyncio.gather(*self._telling, return_exceptions=True)
 
     async def open(self, store_id: str) -> tuple[Store, StorePolicy]:
         """Give a store's adapter and policy; raises LookupError when it is unknown or disabled."""
@@ -85,6 +95,12 @@ class Stores:
             return known[2], known[3]
         async with self._database.reading() as conn:
             row = await tenants.store_by_id(conn, store_id)
+            # Read here, so that no exchange costs a look, and an outage that a dead process noticed comes to its end.
+            unreachable = await store_health.is_unreachable(conn, store_id)
+        if unreachable:
+            self._unreachable.add(store_id)
+        else:
+            self._unreachable.discard(store_id)
         if row is None or row.disabled_at is not None:
             self._open.pop(store_id, None)
             raise LookupError(store_id)
@@ -127,6 +143,7 @@ class Stores:
         def observe(_store_id: str, call: str, outcome: str, seconds: float) -> None:
             self._meters.store_called(call=call, outcome=outcome, duration_s=seconds)
             self._meters.breaker_changed(store=row.name, state=adapter.breaker_state)
+            self._notice(row, outcome, adapter.breaker_state)
 
         adapter = build(
             api,
@@ -137,6 +154,28 @@ class Stores:
             observe=observe,
         )
         return adapter
+
+    def _notice(self, row: tenants.StoreRow, outcome: str, breaker: BreakerState) -> None:
+        """Have the beginning or the end of an outage put on record; most exchanges are neither."""
+        known = row.id in self._unreachable
+        if breaker == "open" and not known:
+            self._unreachable.add(row.id)
+        elif outcome == "answered" and known:
+            self._unreachable.discard(row.id)
+        else:
+            return
+        task = asyncio.create_task(self._tell(row, recovered=known))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, row: tenants.StoreRow, *, recovered: bool) -> None:
+        mark = store_health.mark_recovered if recovered else store_health.mark_unreachable
+        try:
+            async with self._database.transaction() as conn:
+                await mark(conn, row.tenant_id, row.id, row.name)
+        except OUTAGES:
+            # What the row says is read again with the store's own row; the next exchange then tells of it.
+            log.warning("store.health_unrecorded", store=row.name, recovered=recovered)
 
 
 def seal_credentials(seal: Sealer, store_id: str, *, consumer_key: str, consumer_secret: str) -> bytes:
@@ -177,6 +216,8 @@ async def open_runtime(
             allow_private=settings.allow_private_stores, connect_timeout_s=settings.store_connect_timeout_s
         )
         stack.push_async_callback(outbound.aclose)
+        stores = Stores(settings, database, outbound, seal, meters)
+        stack.push_async_callback(stores.aclose)
         slot = jobs.RuntimeSlot()
         connector = procrastinate.PsycopgConnector(conninfo=where, min_size=1, max_size=_JOB_CONNECTIONS)
         job_app = jobs.build(connector, slot, sweep_interval_s=settings.sweep_interval_s)
@@ -184,7 +225,7 @@ async def open_runtime(
         plain = Runtime(
             settings=settings,
             database=database,
-            stores=Stores(settings, database, outbound, seal, meters),
+            stores=stores,
             outbound=outbound,
             jobs=jobs.ProcrastinateJobs(job_app),
             meters=meters,
@@ -204,11 +245,18 @@ async def open_runtime(
         async def close_idle() -> None:
             await outbound.close_idle(_IDLE_POOL_AGE)
 
+        async def place_events() -> None:
+            # Without a database there is nothing to place; the beat says that it is gone.
+            with suppress(*OUTAGES):
+                await relay(runtime)
+
         await beat()
         upkeep = [
             asyncio.create_task(_every(settings.lease_s / 4, beat)),
             asyncio.create_task(_every(60, close_idle)),
         ]
+        if works:
+            upkeep.append(asyncio.create_task(_every(_RELAY_EVERY_S, place_events)))
         working = jobs.run_workers(job_app, grace_s=settings.shutdown_grace_s) if works else None
         worker = asyncio.create_task(working) if working is not None else None
         try:

@@ -8,11 +8,20 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Path, Request
 
 from app.api.problems import Problem
-from app.api.values import ID_PATTERN, REFUND_ID_PATTERN, STORE_PATTERN, VISIBLE_PATTERN
+from app.api.values import (
+    BATCH_ID_PATTERN,
+    ID_PATTERN,
+    REFUND_ID_PATTERN,
+    SCHEDULE_ID_PATTERN,
+    STORE_PATTERN,
+    VISIBLE_PATTERN,
+)
 from app.flows.runtime import Runtime
 from app.settings import Settings
 
 _REFUND_ID = re.compile(REFUND_ID_PATTERN)
+_BATCH_ID = re.compile(BATCH_ID_PATTERN)
+_SCHEDULE_ID = re.compile(SCHEDULE_ID_PATTERN)
 _STORE = re.compile(STORE_PATTERN)
 _ID = re.compile(ID_PATTERN)
 _WAIT = re.compile(r"[0-9]{1,6}", re.ASCII)
@@ -33,6 +42,27 @@ async def _refund_id(
     if _REFUND_ID.fullmatch(refund_id) is None:
         raise Problem("refund_not_found", "There is no refund of this id.", refund_id=refund_id[:64])
     return refund_id
+
+
+async def _batch_id(
+    batch_id: Annotated[
+        str, Path(description="The batch's id.", json_schema_extra={"pattern": BATCH_ID_PATTERN}, examples=["bt_1"])
+    ],
+) -> str:
+    if _BATCH_ID.fullmatch(batch_id) is None:
+        raise Problem("batch_not_found", "There is no batch of this id.", batch_id=batch_id[:64])
+    return batch_id
+
+
+async def _schedule_id(
+    schedule_id: Annotated[
+        str,
+        Path(description="The schedule's id.", json_schema_extra={"pattern": SCHEDULE_ID_PATTERN}, examples=["sd_1"]),
+    ],
+) -> str:
+    if _SCHEDULE_ID.fullmatch(schedule_id) is None:
+        raise Problem("schedule_not_found", "There is no schedule of this id.", schedule_id=schedule_id[:64])
+    return schedule_id
 
 
 async def _store_name(
@@ -66,6 +96,8 @@ async def _store_refund_id(
     return store_refund_id
 
 
+BatchIdInPath = Annotated[str, Depends(_batch_id)]
+ScheduleIdInPath = Annotated[str, Depends(_schedule_id)]
 RefundIdInPath = Annotated[str, Depends(_refund_id)]
 StoreInPath = Annotated[str, Depends(_store_name)]
 OrderIdInPath = Annotated[str, Depends(_order_id)]

@@ -47,12 +47,13 @@ def documented(
     failures: Iterable[ProblemCode] = (),
     also_taken: str | None = None,
     body: str | None = None,
+    request_body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Give a route's keyword arguments for its documentation; `answers` holds the good ones by status.
 
     `parameters` are those that the route reads by itself. `failures` are codes that also come with 422, whatever their
     own status, as the reason why a refund failed. `also_taken` is another media type in which the model `body` is
-    read.
+    read. `request_body` describes a body that the route reads by itself.
     """
     codes: set[ProblemCode] = {*problems, *_OF_ALL, *(() if scope is None else _OF_KEYS)}
     headers = _OF_ANY_ANSWER if scope is None else _OF_KEYED_ANSWERS
@@ -73,6 +74,8 @@ def documented(
         extra["parameters"] = [dict(parameter) for parameter in parameters]
     if also_taken is not None:
         extra["requestBody"] = {"content": {also_taken: {"schema": {"$ref": f"#/components/schemas/{body}"}}}}
+    if request_body is not None:
+        extra["requestBody"] = dict(request_body)
     return {"responses": responses, "openapi_extra": extra}
 
 

@@ -13,7 +13,7 @@ from app.api.problems import Problem
 from app.api.views import View
 from app.database import HEAD, OUTAGES, current_revision
 from app.flows.runtime import Runtime
-from app.ledger import executors, search
+from app.ledger import deliveries, executors, feed, search
 from app.telemetry import Metrics
 
 router = APIRouter(tags=["Operations"])
@@ -89,6 +89,13 @@ async def metrics(request: Request) -> Response:
             numbers.ledger_read(
                 unfinished=await search.counts_by_status(conn), job_lag_s=await search.oldest_due_s(conn)
             )
+            lag, backlog = await feed.lag(conn), await deliveries.backlog(conn)
+        numbers.feed_read(
+            unplaced=lag.events,
+            lag_s=lag.oldest_s,
+            waiting=backlog.deliveries,
+            delivery_lag_s=backlog.oldest_s,
+        )
     except OUTAGES:
         numbers.ledger_lost()
     return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)

@@ -10,11 +10,28 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 
 from app.api.problems import InputFault, invalid_request
-from app.api.values import REFUND_ID_PATTERN
+from app.api.values import (
+    BATCH_ID_PATTERN,
+    ENDPOINT_ID_PATTERN,
+    MESSAGE_ID_PATTERN,
+    RECONCILIATION_ID_PATTERN,
+    REFUND_ID_PATTERN,
+    RUN_ID_PATTERN,
+    SCHEDULE_ID_PATTERN,
+    SOURCE_ID_PATTERN,
+)
 from app.domain.refund_query import RefundQuery
 
 _REFUND_ID = re.compile(REFUND_ID_PATTERN)
+_SOURCE_ID = re.compile(SOURCE_ID_PATTERN)
+_MESSAGE_ID = re.compile(MESSAGE_ID_PATTERN)
+_BATCH_ID = re.compile(BATCH_ID_PATTERN)
+_RECONCILIATION_ID = re.compile(RECONCILIATION_ID_PATTERN)
+_SCHEDULE_ID = re.compile(SCHEDULE_ID_PATTERN)
+_RUN_ID = re.compile(RUN_ID_PATTERN)
+_ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
 _EVENT_CURSOR = re.compile(r"^[1-9][0-9]{0,17}$")
+_FEED_CURSOR = re.compile(r"^(0|[1-9][0-9]{0,17})$")
 
 
 def cursor_of(last_id: str) -> str:
@@ -27,9 +44,54 @@ def refund_cursor(after: str | None) -> str | None:
     return None if after is None else _read_cursor(after, _REFUND_ID)
 
 
+def source_cursor(after: str | None) -> str | None:
+    """Read a cursor over sources; raises `invalid_request` for junk."""
+    return None if after is None else _read_cursor(after, _SOURCE_ID)
+
+
+def message_cursor(after: str | None) -> str | None:
+    """Read a cursor over inbound messages; raises `invalid_request` for junk."""
+    return None if after is None else _read_cursor(after, _MESSAGE_ID)
+
+
 def event_cursor(after: str | None) -> int | None:
     """Read a cursor over events; raises `invalid_request` for junk."""
     return None if after is None else int(_read_cursor(after, _EVENT_CURSOR))
+
+
+def feed_cursor(after: str | None) -> int | None:
+    """Read a cursor over the feed, which may stand for its very beginning; raises `invalid_request` for junk."""
+    return None if after is None else int(_read_cursor(after, _FEED_CURSOR))
+
+
+def endpoint_cursor(after: str | None) -> str | None:
+    """Read a cursor over webhook endpoints; raises `invalid_request` for junk."""
+    return None if after is None else _read_cursor(after, _ENDPOINT_ID)
+
+
+def batch_cursor(after: str | None) -> str | None:
+    """Read a cursor over batches; raises `invalid_request` for junk."""
+    return None if after is None else _read_cursor(after, _BATCH_ID)
+
+
+def schedule_cursor(after: str | None) -> str | None:
+    """Read a cursor over schedules; raises `invalid_request` for junk."""
+    return None if after is None else _read_cursor(after, _SCHEDULE_ID)
+
+
+def run_cursor(after: str | None) -> str | None:
+    """Read a cursor over a schedule's runs; raises `invalid_request` for junk."""
+    return None if after is None else _read_cursor(after, _RUN_ID)
+
+
+def reconciliation_cursor(after: str | None) -> str | None:
+    """Read a cursor over reconciliations; raises `invalid_request` for junk."""
+    return None if after is None else _read_cursor(after, _RECONCILIATION_ID)
+
+
+def number_cursor(after: str | None) -> int | None:
+    """Read a cursor over numbered entries; raises `invalid_request` for junk."""
+    return event_cursor(after)
 
 
 def _read_cursor(after: str, pattern: re.Pattern[str]) -> str:

@@ -23,6 +23,11 @@ INPUT_FAULTS: Mapping[InputCode, str] = {
     "out_of_range": "The number is too small or too large.",
     "invalid_choice": "The value is none of `choices`.",
     "invalid_json": "The body is not JSON (RFC 8259); `position` counts characters from its start.",
-    "duplicate_key": "An object names the same key twice, and it cannot be known which one is meant.",
+    "invalid_csv": "The CSV cannot be read (RFC 4180): quotes do not match, or a row has other cells than the header.",
+    "invalid_encoding": "The file is not UTF-8; `position` counts bytes from its start.",
+    "duplicate_key": "An object names the same key twice, or a file the same column, and it cannot be known which one "
+    "is meant.",
+    "duplicate_reference": "Two items of a batch have the same external_reference for the same store; `first` is the "
+    "number of the other.",
     "body_not_an_object": "The body is JSON, but not an object.",
 }

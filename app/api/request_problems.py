@@ -27,9 +27,9 @@ REQUEST_PROBLEMS: Mapping[ProblemCode, ProblemType] = {
     ),
     "unsupported_media_type": ProblemType(
         415,
-        "The request body is not JSON",
-        "The Content-Type names something other than JSON; nothing was created.",
-        "Send JSON with Content-Type: application/json.",
+        "The request body is of a media type that is not read here",
+        "The Content-Type names something that this address does not take; nothing was created.",
+        "Send JSON with Content-Type: application/json; batches are also taken as application/x-ndjson and text/csv.",
     ),
     "unauthorized": ProblemType(
         401,
@@ -64,11 +64,97 @@ REQUEST_PROBLEMS: Mapping[ProblemCode, ProblemType] = {
         "The gateway knows no refund of this id, or the key is limited to other stores.",
         "Look for it by external_reference with GET /v1/refunds.",
     ),
+    "reconciliation_not_found": ProblemType(
+        404,
+        "There is no such reconciliation",
+        "The gateway knows no reconciliation of this id, or the key is limited to other stores.",
+        "Look for it with GET /v1/reconciliations.",
+    ),
+    "reconciliation_not_finished": ProblemType(
+        409,
+        "The reconciliation is not finished",
+        "There is a report only of a reconciliation that is finished; `reconciliation` shows how far it has come, or "
+        "why it failed.",
+        "Read it until its status is `finished`. One that has failed is started anew with POST /v1/reconciliations.",
+    ),
+    "already_signed_off": ProblemType(
+        409,
+        "The report is signed off",
+        "Somebody has signed this report off before; `reconciliation` says who. A report is signed off once.",
+        "Nothing needs to be done. If something has changed since, reconcile the same time again.",
+    ),
+    "batch_not_found": ProblemType(
+        404,
+        "There is no such batch",
+        "The gateway knows no batch of this id, or the key is limited to other stores than its items'.",
+        "Look for it with GET /v1/batches.",
+    ),
+    "schedule_not_found": ProblemType(
+        404,
+        "There is no such schedule",
+        "The gateway knows no schedule of this id, it was deleted, or the key is limited to other stores.",
+        "Look for it with GET /v1/schedules.",
+    ),
+    "webhook_endpoint_not_found": ProblemType(
+        404,
+        "There is no such webhook endpoint",
+        "The tenant has no webhook endpoint of this id, or the key is limited to other stores than the endpoint.",
+        "Compare the id with GET /v1/webhook-endpoints.",
+    ),
+    "webhook_endpoint_disabled": ProblemType(
+        409,
+        "The webhook endpoint is disabled",
+        "Nothing is delivered to a disabled endpoint, so nothing was replayed.",
+        "Enable it with PATCH /v1/webhook-endpoints/{endpoint_id} and `enabled: true`, then send the request again.",
+    ),
+    "delivery_not_found": ProblemType(
+        404,
+        "There is no such delivery",
+        "The endpoint has no delivery of this id; finished ones are forgotten after some weeks.",
+        "Look for it with GET /v1/webhook-endpoints/{endpoint_id}/deliveries, or replay the time in which it was.",
+    ),
+    "replay_too_large": ProblemType(
+        422,
+        "There are too many events to replay at once",
+        "More than `limit` events fall into the time; none of them was replayed.",
+        "Narrow it down with `since` and `until`, or with `types`, and replay part after part.",
+    ),
     "store_refund_not_found": ProblemType(
         404,
         "The store has no such refund",
         "The order has no refund of this id in the store.",
         "Read the order's refunds with GET /v1/stores/{store}/orders/{order_id}/refunds.",
+    ),
+    "source_not_found": ProblemType(
+        404,
+        "There is no such source",
+        "The tenant has no source of inbound messages of this id that is in use, or the key is limited to other "
+        "stores.",
+        "Compare the id with GET /v1/inbound.",
+    ),
+    "message_not_found": ProblemType(
+        404,
+        "There is no such message",
+        "The source has no message of this id.",
+        "Look for it with GET /v1/inbound/{source}/messages.",
+    ),
+    "message_forgotten": ProblemType(
+        409,
+        "The message's body is no longer kept",
+        "Bodies are kept for so many days as the gateway's settings say; without it the message cannot be read again.",
+        "Have the other system send it again under a new id, or make the refund with POST /v1/refunds.",
+    ),
+    "name_taken": ProblemType(
+        409,
+        "The name is in use",
+        "The tenant has one of this name already; nothing was created or changed.",
+        "Take another name, or change the one that has it.",
+    ),
+    "not_verified": ProblemType(
+        401,
+        "The message could not be verified",
+        "The address is unknown, or the message's signature is missing, wrong or too old. Nothing was kept.",
+        "Compare the address, the secret, the way of signing, and both clocks.",
     ),
     "no_store_refund": ProblemType(
         409,
@@ -142,9 +228,9 @@ REQUEST_PROBLEMS: Mapping[ProblemCode, ProblemType] = {
     ),
     "wrong_state": ProblemType(
         409,
-        "The refund's state does not allow this",
-        "The refund is in another state than those in `allowed`; `refund` shows it as it is.",
-        "Read the refund and decide anew.",
+        "The state does not allow this",
+        "The refund or batch is in another state than those in `allowed`; `refund` or `batch` shows it as it is.",
+        "Read it and decide anew.",
     ),
     "refund_failed": ProblemType(
         422,

@@ -66,8 +66,12 @@ _FAULT: dict[str, Any] = {
     "properties": {
         "pointer": {
             "type": "string",
-            "description": "JSON pointer (RFC 6901) into the body; for headers and queries, `/` and the name.",
+            "description": "JSON pointer (RFC 6901) into the body, or into the row of a file; for headers and queries, "
+            "`/` and the name.",
         },
+        "row": {"type": "integer", "description": "Of a batch: the item's number, from 1."},
+        "line": {"type": "integer", "description": "Of a file: the line that the row begins in, from 1."},
+        "column": {"type": "string", "description": "Of a CSV: the column, as its header has it."},
         "in": {"type": "string", "enum": ["body", "query", "header", "path"]},
         "code": {"type": "string", "enum": sorted({*PROBLEMS, *INPUT_FAULTS})},
         "message": {"type": "string"},
@@ -82,7 +86,10 @@ HEADERS: dict[str, Any] = {
     "RateLimit-Remaining": {"description": "Requests left in this window.", "schema": {"type": "integer"}},
     "RateLimit-Reset": {"description": "Seconds until the next window.", "schema": {"type": "integer"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
-    "Location": {"description": "The refund's address.", "schema": {"type": "string", "format": "uri-reference"}},
+    "Location": {
+        "description": "The address of what was made.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
     "Idempotent-Replayed": {
         "description": "`true` when the refund was there before this request.",
         "schema": {"type": "string", "const": "true"},

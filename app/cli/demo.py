@@ -19,14 +19,15 @@ import typer
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from app.cli.access import load_settings, quiet_logging
+from app.cli.access import caller_of, load_settings, quiet_logging
 from app.cli.children import Child
 from app.cli.demo_data import STORE, TENANT, DemoFile, DemoKeys, DemoOrder, plant
 from app.cli.ends import Ended, Exit, verb
 from app.cli.screen import note, show_facts, show_table
 from app.database import database_url, migrate
+from app.flows.webhooks import Repaired, repair
 from app.settings import Settings
-from app.wiring import sealer
+from app.wiring import open_runtime, sealer
 
 _HOST = "127.0.0.1"
 _START_WITHIN_S = 60.0
@@ -166,7 +167,10 @@ async def _run(demo: _Demo, children: list[Child]) -> None:
             keys = await plant(conn, sealer(demo.settings), sandbox_url=demo.sandbox_url, file=demo.file)
         sandbox = Child(
             name="sandbox store",
-            arguments=["sandbox", "--port", str(demo.sandbox_port), "--database", str(demo.var / "sandbox.db")],
+            arguments=[
+                *("sandbox", "--port", str(demo.sandbox_port)),
+                *("--database", str(demo.var / "sandbox.db"), "--webhooks"),
+            ],
             environment=_environment(),
             log=demo.var / "sandbox.log",
         )
@@ -182,6 +186,7 @@ async def _run(demo: _Demo, children: list[Child]) -> None:
             await child.start()
         await _ready(sandbox, demo.sandbox_port, "/sandbox/orders")
         await _ready(gateway, demo.port, "/readyz")
+        await _register_webhooks(demo, url)
         await _present(demo, keys, gateway)
         await _watch(demo, sandbox, gateway)
 
@@ -243,6 +248,14 @@ async def _ready(child: Child, port: int, path: str) -> None:
                 return
         await asyncio.sleep(0.05)
     raise Ended(Exit.GATEWAY, f"The {child.name} was not ready within {_START_WITHIN_S:.0f} s; see {child.log}.")
+
+
+async def _register_webhooks(demo: _Demo, url: str) -> None:
+    """Have the sandbox tell the gateway what happens in it; the demo does without when it cannot."""
+    async with open_runtime(demo.settings, works=False, url=url) as rt:
+        outcome = await repair(rt, await caller_of(rt, TENANT), STORE, base_url=demo.base_url)
+    if not isinstance(outcome, Repaired):
+        note("The sandbox's webhooks could not be registered; refunds made in it are noticed when they are looked at.")
 
 
 async def _ask(port: int, path: str, *, key: str | None = None, body: Any = None) -> tuple[int, Any]:

@@ -79,7 +79,7 @@ async def plant(conn: Connection, seal: Sealer, *, sandbox_url: str, file: Path)
 
 async def _new_key(conn: Connection, tenant: Tenant) -> str:
     key = new_api_key()
-    scopes = [scope for scope in SCOPES if scope != "admin"]
+    scopes = list(SCOPES)
     await tenants.add_key(conn, id=key.id, tenant_id=tenant.id, name="demo", secret_hash=key.hash, scopes=scopes)
     return key.text
 

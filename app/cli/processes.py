@@ -15,6 +15,7 @@ from typing import Annotated
 import structlog
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from app.cli.access import connected, load_settings, quiet_logging, require_version, usable_database
 from app.cli.ends import Ended, Exit, one_line, plain_verb
@@ -41,6 +42,16 @@ UntilInputEnds = Annotated[
         help="Stop when standard input ends: whoever holds its other end need not stay alive to stop this.",
     ),
 ]
+
+
+class Server(uvicorn.Server):
+    """Tells the application before it waits for its answers, so that those without an end come to one."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        app: FastAPI = self.config.app  # type: ignore[assignment]
+        app.state.stopping = True
+        await super().shutdown(sockets)
 
 
 @plain_verb
@@ -95,7 +106,7 @@ def serve(
         ssl_keyfile=None if certificate is None else certificate[1],
         timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s) + _ANSWERS_GRACE_S,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
 
     def stop(_signal: int, _frame: object) -> None:
         server.should_exit = True
@@ -162,6 +173,9 @@ def sandbox(
     version: Annotated[
         str | None, typer.Option("--woocommerce-version", metavar="VERSION", help="Which WooCommerce it plays.")
     ] = None,
+    webhooks: Annotated[
+        bool, typer.Option("--webhooks/--no-webhooks", help="Send webhooks to whoever is registered for them.")
+    ] = False,
     until_input_ends: UntilInputEnds = False,
 ) -> None:
     """Serve a WooCommerce store to practise on; its API keys are ck_sandbox_rw with cs_sandbox_rw, by OAuth 1.0a."""
@@ -176,7 +190,7 @@ def sandbox(
         installation["rest_v3"] = rest_v3
     if version is not None:
         installation["woocommerce_version"] = version
-    run_sandbox(host, port, database, seed=seed, **installation)
+    run_sandbox(host, port, database, seed=seed, webhooks="on" if webhooks else "off", **installation)
 
 
 def _certificate(settings: Settings) -> tuple[Path, Path] | None:

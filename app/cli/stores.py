@@ -31,6 +31,7 @@ from app.cli.store_connection import (
     find_api,
     site,
 )
+from app.cli.store_webhooks import register_webhooks, webhook_base
 from app.cli.tenants import SLUG
 from app.flows import view
 from app.flows.results import StoreNotFound
@@ -44,6 +45,24 @@ app = typer.Typer(no_args_is_help=True, help="WooCommerce stores of a tenant.")
 for run in (policy, capabilities):
     app.command(epilog=EXIT_CODES)(run)
 
+WithWebhooks = Annotated[
+    bool,
+    typer.Option(
+        "--with-webhooks",
+        help="Have the store tell the gateway when orders and refunds change; the API key's user has to be a Shop "
+        "manager.",
+    ),
+]
+WebhookUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--webhook-url",
+        metavar="BASE",
+        help="The gateway's address as the store reaches it. WordPress delivers to public addresses only, and to the "
+        "ports 80, 443 and 8080.",
+        show_default="REFUND_GATEWAY_PUBLIC_URL",
+    ),
+]
 DoCheck = Annotated[bool, typer.Option("--check/--no-check", help="Look the store over afterwards.")]
 
 
@@ -61,6 +80,8 @@ async def add(
     consumer_key: ConsumerKey = None,
     consumer_secret: ConsumerSecret = None,
     ca_file: CaFile = None,
+    with_webhooks: WithWebhooks = False,
+    webhook_url: WebhookUrl = None,
     check: DoCheck = True,
     as_json: AsJson = False,
 ) -> None:
@@ -70,6 +91,7 @@ async def add(
     """
     settings = load_settings()
     seal = sealer(settings)
+    base_url = webhook_base(settings, webhook_url) if with_webhooks else None
     key, secret = credentials_of(consumer_key, consumer_secret)
     address, ca_path = site(settings, url, auth), ca_path_of(ca_file)
     async with ledger(settings) as conn:
@@ -96,6 +118,8 @@ async def add(
             raise Ended(Exit.USAGE, f"{name!r} is no name for a store; it takes {SLUG}.") from None
     note(f"Added the store {row.name} at {row.url}.")
     row = await _with_api(settings, row, key, secret, look=check)
+    if base_url is not None:
+        await register_webhooks(settings, owner, row.name, base_url, keep_going=True)
     await _afterwards(settings, owner, row, check=check, as_json=as_json)
 
 
@@ -129,9 +153,27 @@ async def list_(tenant: TenantName, *, as_json: AsJson = False) -> None:
 
 @app.command(epilog=EXIT_CODES)
 @verb
-async def check(tenant: TenantName, name: StoreNameOption, *, as_json: AsJson = False) -> None:
-    """Look a store over without writing to it: address, TLS, API, credentials, clock, payment methods."""
+async def check(
+    tenant: TenantName,
+    name: StoreNameOption,
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="First register the webhooks that are missing, and put the others right."),
+    ] = False,
+    webhook_url: WebhookUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look a store over: address, TLS, API, credentials, clock, payment methods, webhooks.
+
+    Nothing is written to it, except for its webhooks with --repair.
+    """
     settings = load_settings()
+    if repair:
+        base_url = webhook_base(settings, webhook_url)
+        async with ledger(settings) as conn:
+            owner = await find_tenant(conn, tenant)
+        await register_webhooks(settings, owner, name, base_url, keep_going=False)
     report = await _report(settings, tenant, name)
     if as_json:
         show_json(health_view(name, report))

@@ -17,6 +17,21 @@ class OrderQuery:
     modified_to: datetime | None = None  #: exclusive
     customer_id: str | None = None
 
+    def admits(self, order: "OrderSummary") -> bool:
+        """Say whether an order is one of those searched for; a time that the store does not show is outside."""
+        return (
+            (not self.statuses or order.status in self.statuses)
+            and _within(order.created_at, self.created_from, self.created_to)
+            and _within(order.modified_at, self.modified_from, self.modified_to)
+            and (self.customer_id is None or order.customer_id == self.customer_id)
+        )
+
+
+def _within(at: datetime | None, since: datetime | None, until: datetime | None) -> bool:
+    if since is None and until is None:
+        return True
+    return at is not None and (since is None or at >= since) and (until is None or at < until)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderSummary:

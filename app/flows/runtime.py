@@ -49,6 +49,10 @@ class Meters(Protocol):
         """Count a refund that reached a state in which it can stay."""
         ...
 
+    def delivery_tried(self, *, outcome: str) -> None:
+        """Count an attempt to deliver an event; `outcome` is "delivered" or the code of what was wrong."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:

@@ -5,6 +5,7 @@ from app.flows.mirror import mirror_order
 from app.flows.results import Caller, OrderView, StoreFailed, StoreNotFound
 from app.flows.runtime import Runtime
 from app.flows.shop import failed, open_store
+from app.flows.webhooks import with_webhooks
 from app.ledger import standing
 from app.stores.port import HealthReport, StoreError
 
@@ -33,8 +34,8 @@ async def order(rt: Runtime, caller: Caller, store: str, order_id: str) -> Order
 
 
 async def health(rt: Runtime, caller: Caller, store: str) -> HealthReport | StoreNotFound:
-    """Look a store over: reachability, versions, permissions, clock, and what its payment methods can do."""
+    """Look a store over: reachability, versions, permissions, clock, payment methods, webhooks."""
     found = await open_store(rt, caller, store)
     if isinstance(found, StoreNotFound):
         return found
-    return await found.store.check()
+    return await with_webhooks(rt, found, await found.store.check())

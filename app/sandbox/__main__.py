@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--rest-v3", action=argparse.BooleanOptionalAction, help="whether /wp-json/wc/v3 is there")
     parser.add_argument("--hpos", choices=get_args(Hpos), help="orders in tables of their own, copied to posts or not")
     parser.add_argument("--woocommerce-version", metavar="VERSION", help="9.4.0 without it")
+    parser.add_argument("--webhooks", action="store_true", help="send webhooks to whoever is registered for them")
     parser.add_argument("--log-level", default="info")
     arguments = parser.parse_args()
     installation: Installation = {}
@@ -50,6 +51,7 @@ def main() -> None:
         provider_delay_s=arguments.provider_delay,
         read_delay_s=arguments.read_delay,
         log_level=arguments.log_level,
+        webhooks="on" if arguments.webhooks else "off",
         **installation,
     )
 

@@ -7,6 +7,10 @@
 | `GET /sandbox/orders` | id, number, total, currency, payment_method, status, description |
 | `POST /sandbox/orders` | makes `count` orders alike (`seeds.WantedOrder`); answers with their wc/v3 JSON |
 | `POST /sandbox/orders/{id}/refunds` | a refund as if made in wp-admin: `{"amount", "reason", "lines": {item id: …}}` |
+| `DELETE /sandbox/orders/{id}/refunds/{refund id}` | deletes a refund as if in wp-admin |
+| `GET /sandbox/webhooks` | whether webhooks are sent, those queued, and the last ones sent |
+| `POST /sandbox/webhooks` | `{"mode": "on"}`, "off" or "held": queued until the next call |
+| `POST /sandbox/webhooks/deliver` | sends what is queued: `{"how": "once"}`, "twice", "reversed" or "drop" |
 | `POST /sandbox/faults` | a fault rule (`faults.FaultRule`) |
 | `GET /sandbox/faults`, `DELETE /sandbox/faults[?id=]` | the rules in force; drops them |
 | `GET /sandbox/requests` | the last requests to the store, oldest first; `DELETE` forgets them |
@@ -26,6 +30,7 @@ from starlette.routing import Route
 
 from app.sandbox import refund_rows, seeds, serialize
 from app.sandbox.catalogue import GATEWAYS
+from app.sandbox.deliveries import How, Mode
 from app.sandbox.faults import FAULT_NAMES, FaultRule
 from app.sandbox.model import HPOS, Hpos
 from app.sandbox.php import fixed
@@ -60,6 +65,14 @@ class WantedSettings(BaseModel):
     tax_rates: Sequence[seeds.WantedRate] | None = None
 
 
+class WantedMode(BaseModel):
+    mode: Mode
+
+
+class WantedDelivery(BaseModel):
+    how: How = "once"
+
+
 class WantedReset(BaseModel):
     seed: bool = False
 
@@ -75,6 +88,12 @@ def routes(site: Site) -> list[Route]:
         Route("/sandbox/orders", _guarded(admin.orders)),
         Route("/sandbox/orders", _guarded(admin.make_orders), methods=["POST"]),
         Route("/sandbox/orders/{order_id:int}/refunds", _guarded(admin.make_refund), methods=["POST"]),
+        Route(
+            "/sandbox/orders/{order_id:int}/refunds/{refund_id:int}", _guarded(admin.delete_refund), methods=["DELETE"]
+        ),
+        Route("/sandbox/webhooks", _guarded(admin.webhooks)),
+        Route("/sandbox/webhooks", _guarded(admin.switch_webhooks), methods=["POST"]),
+        Route("/sandbox/webhooks/deliver", _guarded(admin.deliver_webhooks), methods=["POST"]),
         Route("/sandbox/faults", _guarded(admin.faults)),
         Route("/sandbox/faults", _guarded(admin.add_fault), methods=["POST"]),
         Route("/sandbox/faults", _guarded(admin.drop_faults), methods=["DELETE"]),
@@ -156,6 +175,31 @@ class _Admin:
             self._store, order_id, amount=wanted.amount, reason=wanted.reason, lines=wanted.lines
         )
         return JSONResponse(serialize.refund(refund, self._view(request)), status_code=201)
+
+    async def delete_refund(self, request: Request) -> Response:
+        refund = self._store.refund(request.path_params["refund_id"])
+        if refund is None or refund.order_id != request.path_params["order_id"]:
+            return JSONResponse({"error": "no such refund"}, status_code=404)
+        refund_rows.delete_manually(self._store, refund.id)
+        return JSONResponse({"deleted": refund.id})
+
+    async def webhooks(self, _request: Request) -> Response:
+        deliveries = self._site.deliveries
+        return JSONResponse(
+            {
+                "mode": deliveries.mode,
+                "queued": [asdict(one) for one in deliveries.queued],
+                "delivered": [asdict(one) for one in deliveries.log],
+            }
+        )
+
+    async def switch_webhooks(self, request: Request) -> Response:
+        self._site.deliveries.switch(WantedMode.model_validate_json(await request.body()).mode)
+        return await self.webhooks(request)
+
+    async def deliver_webhooks(self, request: Request) -> Response:
+        wanted = WantedDelivery.model_validate_json(await request.body() or b"{}")
+        return JSONResponse([asdict(one) for one in await self._site.deliveries.deliver(wanted.how)])
 
     async def faults(self, _request: Request) -> Response:
         return JSONResponse([rule.model_dump() for rule in self._site.plan.rules])

@@ -1,7 +1,7 @@
 """The legacy API under /wc-api/v3, as the Legacy REST API plugin 1.0.1 answers (class-wc-api-server.php).
 
 Without the plugin the same paths answer 404 `woocommerce_api_disabled`. The sandbox serves the index, orders (to read),
-order notes (to read) and refunds; the plugin's other routes and versions are `woocommerce_api_no_route` here.
+order notes (to read), refunds and webhooks; the plugin's other routes and versions are `woocommerce_api_no_route` here.
 """
 
 import json
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from pydantic import JsonValue
 
-from app.sandbox import legacy_orders, legacy_refunds
+from app.sandbox import legacy_orders, legacy_refunds, legacy_webhooks
 from app.sandbox.auth import Keyring
 from app.sandbox.exchange import HTML, JSON, HttpAnswer, HttpRequest, bad_gateway, critical_error, json_answer
 from app.sandbox.legacy_auth import authenticate
@@ -54,6 +54,9 @@ _HANDLERS: Sequence[_Handler] = (
     _handler(_REFUND, _READ, legacy_refunds.retrieve),
     _handler(_REFUND, _EDIT, legacy_refunds.update, takes_data=True),
     _handler(_REFUND, _DELETE, legacy_refunds.delete),
+    _handler(r"/webhooks", _READ, legacy_webhooks.list_webhooks),
+    _handler(r"/webhooks", _CREATE, legacy_webhooks.create, takes_data=True),
+    _handler(r"/webhooks/(?P<id>\d+)", _EDIT, legacy_webhooks.update, takes_data=True),
 )
 
 

@@ -67,6 +67,7 @@ def _shown(call: LegacyCall, order: Order) -> Json:
         places=max(0, _integer(places)) if places else _DEFAULT_PLACES,
         all_item_meta=call.filter("all_item_meta") == "true",
         site_url=call.site_url,
+        with_meta=call.filter("meta") == "true",
     )
     return selected(shown, call.text("fields"))
 

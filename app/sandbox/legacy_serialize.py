@@ -18,8 +18,12 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the shop keeps its times without
 _REFUND_PLACES = 2
 
 
-def order(it: Order, store: Store, *, places: int, all_item_meta: bool, site_url: str) -> Json:
-    """Return an order; `places` is `filter[dp]`, 2 without it, and formats only."""
+def order(it: Order, store: Store, *, places: int, all_item_meta: bool, site_url: str, with_meta: bool = False) -> Json:
+    """Return an order; `places` is `filter[dp]`, 2 without it, and formats only.
+
+    `with_meta` is `filter[meta]`: the order's meta that is not hidden, under a product's name, because the plugin does
+    not know WooCommerce's subclass of an order (LR:maybe_add_meta).
+    """
     rounding = store.rounding(prices_include_tax=it.prices_include_tax)
 
     def money(value: Decimal) -> str:
@@ -27,6 +31,7 @@ def order(it: Order, store: Store, *, places: int, all_item_meta: bool, site_url
 
     billing: Json = {name: it.billing.get(name, "") for name in (*_NAMES, "email", "phone")}
     shipping: Json = {name: it.shipping.get(name, "") for name in _NAMES}
+    shown_meta: Json = {one.key: one.value for one in reversed(it.meta) if not one.key.startswith("_")}
     return {
         "id": it.id,
         "order_number": str(it.id),
@@ -55,7 +60,7 @@ def order(it: Order, store: Store, *, places: int, all_item_meta: bool, site_url
         "note": it.customer_note,
         "customer_ip": "",
         "customer_user_agent": "",
-        "customer_id": 0,
+        "customer_id": it.customer_id,
         "view_order_url": f"{site_url}/my-account/view-order/{it.id}/",
         "line_items": [
             {
@@ -102,13 +107,14 @@ def order(it: Order, store: Store, *, places: int, all_item_meta: bool, site_url
         ],
         "coupon_lines": [{"id": one.id, "code": one.code, "amount": money(one.discount)} for one in it.coupons],
         "customer": {
-            "id": 0,
+            "id": it.customer_id,
             "email": billing["email"],
             "first_name": billing["first_name"],
             "last_name": billing["last_name"],
             "billing_address": billing,
             "shipping_address": shipping,
         },
+        **({"product_meta": shown_meta} if with_meta and shown_meta else {}),
     }
 
 

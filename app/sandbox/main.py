@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.sandbox import admin, seeds
 from app.sandbox.auth import DEFAULT_KEYS, Keyring, SandboxKey
+from app.sandbox.deliveries import Deliveries, Mode
 from app.sandbox.exchange import HttpAnswer, HttpRequest
 from app.sandbox.model import HPOS, Installation
 from app.sandbox.site import Site
@@ -35,6 +36,8 @@ class Sandbox(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
+        if scope["type"] == "http":
+            self.site.deliveries.site_url = self._site_url(scope)
         if scope["type"] == "http" and path.startswith(("/wp-json", "/wc-api/")):
             await self._serve_site(scope, receive, send)
         else:
@@ -60,14 +63,19 @@ class Sandbox(Starlette):
             query_string=scope["query_string"].decode("latin-1"),
             headers=headers,
             body=body,
-            site_url=self._public_url or f"{scheme}://{headers.get('host', 'localhost')}",
+            site_url=self._site_url(scope),
             is_https=scheme == "https" or self._assume_https,
         )
+
+    def _site_url(self, scope: Scope) -> str:
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "localhost")
+        return self._public_url or f"{scope.get('scheme', 'http')}://{host}"
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         yield
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self.site.deliveries.close()
         self.site.store.close()
 
 
@@ -80,6 +88,7 @@ def create_app(
     seed: bool = True,
     provider_delay_s: float = 0.0,
     read_delay_s: float = 0.0,
+    webhooks: Mode = "off",
     **installation: Unpack[Installation],
 ) -> Sandbox:
     """Return a sandbox store over a SQLite file, or over memory without one.
@@ -87,13 +96,20 @@ def create_app(
     `public_url` is the address signatures are computed for and links begin with; without it the request's own.
     `assume_https` takes Basic and query-string credentials over plain HTTP too, as behind a proxy that ends TLS.
     `legacy`, `rest_v3`, `hpos` and `woocommerce_version` say what is installed; without them it is as the database has
-    it, or both APIs on WooCommerce 9.4.0 with orders in posts. A reset returns to what is given here.
+    it, or both APIs on WooCommerce 9.4.0 with orders in posts. A reset returns to what is given here. `webhooks` says
+    whether they are sent; the admin API can change that.
     """
     hpos = installation.pop("hpos", None)
     store = Store(database, {**installation, **(HPOS[hpos] if hpos else {})})
     if seed and not store.orders():
         seeds.plant(store)
-    site = Site(store=store, keyring=Keyring(keys), provider_delay_s=provider_delay_s, read_delay_s=read_delay_s)
+    site = Site(
+        store=store,
+        keyring=Keyring(keys),
+        provider_delay_s=provider_delay_s,
+        read_delay_s=read_delay_s,
+        deliveries=Deliveries(store, mode=webhooks, public_url=public_url),
+    )
     return Sandbox(site, public_url=public_url, assume_https=assume_https)
 
 
@@ -111,6 +127,7 @@ def run(
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
     log_level: str = "info",
+    webhooks: Mode = "off",
     **installation: Unpack[Installation],
 ) -> None:
     """Serve a sandbox store until the process is told to stop."""
@@ -124,6 +141,7 @@ def run(
         seed=seed,
         provider_delay_s=provider_delay_s,
         read_delay_s=read_delay_s,
+        webhooks=webhooks,
         **installation,
     )
     uvicorn.run(

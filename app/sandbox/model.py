@@ -116,6 +116,8 @@ class Order(BaseModel):
     payment_method_title: str = ""
     transaction_id: str = ""
     customer_note: str = ""
+    #: A registered customer's; a guest's is 0.
+    customer_id: int = 0
     billing: dict[str, str] = {}
     shipping: dict[str, str] = {}
     meta: list[Meta] = []

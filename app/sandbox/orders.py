@@ -23,6 +23,7 @@ CREATE_PARAMS: Mapping[str, Param] = {
     "payment_method_title": Param(kind="string"),
     "transaction_id": Param(kind="string"),
     "customer_note": Param(kind="string"),
+    "customer_id": Param(kind="integer", default=0),
     "currency": Param(kind="string"),
     "status": Param(kind="string", among=("auto-draft", *STATUSES)),
     "set_paid": Param(kind="boolean", default=False),
@@ -53,6 +54,7 @@ async def create(call: Call) -> Answer:
         order.payment_method_title = call.text("payment_method_title") or ""
         order.transaction_id = call.text("transaction_id") or ""
         order.customer_note = call.text("customer_note") or ""
+        order.customer_id = call.integer("customer_id") or 0
         order.billing, order.shipping = _address(call.body.get("billing")), _address(call.body.get("shipping"))
         order.lines = [_line(call.store, given, order, rates) for given in _objects(call.body, "line_items")]
         for given in _objects(call.body, "shipping_lines"):
@@ -197,6 +199,7 @@ def note_refunded(store: Store, order_id: int, *, fully: bool) -> None:
         change_status(store, order, "refunded")
     order.modified = store.now()
     store.save_order(order)
+    store.do_action("woocommerce_order_refunded", order_id)
 
 
 async def retrieve(call: Call) -> Answer:
@@ -225,6 +228,7 @@ async def delete(call: Call) -> Answer:
     answer = Answer(_shown(call, order))
     with call.store.transaction():
         call.store.delete_order(order.id)
+    call.store.do_action("woocommerce_delete_order", order.id)
     return answer
 
 
@@ -237,6 +241,10 @@ async def list_orders(call: Call) -> Answer:
     if "any" not in statuses:
         conditions.append(f"status IN ({', '.join('?' * len(statuses))})")
         values += statuses
+    customer = call.integer("customer")
+    if customer is not None:
+        conditions.append("coalesce(json_extract(doc, '$.customer_id'), 0) = ?")
+        values.append(customer)
     search = call.text("search")
     if search:
         # Searches ids, numbers and billing names and addresses; never lines or notes.

@@ -61,8 +61,7 @@ async def create_refund(
         try:
             await pay_refund(process, order, refund)
         except GatewayError as error:
-            with store.transaction():
-                store.delete_refund(refund.id)
+            delete(store, refund.id)
             raise NotCreatedError(str(error)) from None
         refund.paid, refund.modified = True, store.now()
         with store.transaction():
@@ -72,6 +71,7 @@ async def create_refund(
             _restock(store, order.id, lines)
         # PHP subtracts what it reads of the text as sent: of "1,50" that is 1, though 150.00 is stored.
         orders.note_refunded(store, order.id, fully=remaining <= number(amount))
+    store.do_action("woocommerce_refund_created", refund.id)
     return refund
 
 
@@ -83,7 +83,21 @@ def make_manual(store: Store, order_id: int, *, amount: Decimal, reason: str, li
         refund = _refund_of(store, order, lines, amount=amount, reason=reason)
         store.save_refund(refund)
         orders.note_refunded(store, order_id, fully=order.total - store.refunded(order_id) <= 0)
+    store.do_action("woocommerce_refund_created", refund.id)
     return refund
+
+
+def delete(store: Store, refund_id: int) -> None:
+    """Delete a refund's row; its order is not touched, and nobody hears that it has changed."""
+    with store.transaction():
+        store.delete_refund(refund_id)
+    store.do_action("woocommerce_delete_order_refund", refund_id)
+
+
+def delete_manually(store: Store, refund_id: int) -> None:
+    """Delete a refund's row as if in wp-admin, which has a hook of its own besides."""
+    delete(store, refund_id)
+    store.do_action("woocommerce_refund_deleted", refund_id)
 
 
 def internal_lines(items: Mapping[str, JsonValue]) -> dict[int, GivenLine]:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from pydantic import JsonValue
 
-from app.sandbox import computed_refunds, serialize
+from app.sandbox import computed_refunds, refund_rows, serialize
 from app.sandbox.computed_refunds import COMPUTED_SINCE
 from app.sandbox.model import Json, Order, Refund
 from app.sandbox.php import greater, is_numeric, number, strval
@@ -100,8 +100,7 @@ async def delete(call: Call) -> Answer:
                 call.store.delete_refund(refund_id)
                 call.store.delete_order(refund_id)
         raise
-    with call.store.transaction():
-        call.store.delete_refund(refund_id)
+    refund_rows.delete(call.store, refund_id)
     return answer
 
 

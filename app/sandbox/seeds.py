@@ -1,9 +1,10 @@
 """The orders a new sandbox starts with, and orders made to measure for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from app.sandbox import refund_rows
 from app.sandbox.model import Coupon, Fee, Order, Shipping, TaxRate
@@ -51,6 +52,14 @@ class WantedOrder(BaseModel):
     set_paid: bool = True
     status: str | None = None
     description: str = ""
+    #: A registered customer's id and the e-mail of the order.
+    customer_id: int = 0
+    email: str = "ada@example.com"
+    meta: Mapping[str, JsonValue] = {}
+    #: When all that happened, instead of now; UTC.
+    created: datetime | None = None
+    paid: datetime | None = None
+    completed: datetime | None = None
     count: int = Field(1, ge=1, le=10_000)
 
 
@@ -116,7 +125,10 @@ def _make_one(store: Store, wanted: WantedOrder) -> Order:
     rates = known_rates(store, wanted.tax_rates)
     order = new_order(store, currency=wanted.currency or settings.currency, payment_method=wanted.payment_method)
     order.description = wanted.description
-    order.billing = {"first_name": "Ada", "last_name": "Byron", "country": "DE", "email": "ada@example.com"}
+    order.billing = {"first_name": "Ada", "last_name": "Byron", "country": "DE", "email": wanted.email}
+    order.customer_id = wanted.customer_id
+    order.meta = [store.new_meta(key, value) for key, value in wanted.meta.items()]
+    order.created = _shop_time(wanted.created) or order.created
     if wanted.prices_include_tax is not None:
         order.prices_include_tax = wanted.prices_include_tax
     order.lines = [
@@ -145,7 +157,18 @@ def _make_one(store: Store, wanted: WantedOrder) -> Order:
     finish_order(store, order, rates, _coupons(store, wanted.coupon_percent))
     store.save_order(order)
     settle_status(store, order, status=wanted.status, set_paid=wanted.set_paid)
+    order.paid, order.completed = _shop_time(wanted.paid) or order.paid, _shop_time(wanted.completed) or order.completed
+    if wanted.created is not None:
+        order.modified = max(at for at in (order.created, order.paid, order.completed) if at is not None)
+    store.save_order(order)
     return order
+
+
+def _shop_time(at: datetime | None) -> datetime | None:
+    """Write a time as the shop keeps it: UTC, to the second, without a zone."""
+    if at is None or at.tzinfo is None:
+        return at
+    return at.astimezone(UTC).replace(microsecond=0, tzinfo=None)
 
 
 def known_rates(store: Store, wanted: Sequence[WantedRate] | None) -> list[TaxRate]:

@@ -82,7 +82,7 @@ def order(it: Order, refunds: Sequence[RefundSummary], view: View) -> Json:
         "cart_tax": money(it.cart_tax),
         "total": money(it.total),
         "total_tax": money(it.cart_tax + it.shipping_tax),
-        "customer_id": 0,
+        "customer_id": it.customer_id,
         "order_key": it.order_key,
         "billing": {name: it.billing.get(name, "") for name in _BILLING},
         "shipping": {name: it.shipping.get(name, "") for name in _SHIPPING},

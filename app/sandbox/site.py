@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from app.sandbox import legacy, routes
 from app.sandbox.auth import Keyring, SandboxKey, Signed
 from app.sandbox.catalogue import SHOP_NAME
+from app.sandbox.deliveries import Deliveries
 from app.sandbox.exchange import JSON, HttpAnswer, HttpRequest, bad_gateway, critical_error, json_answer
 from app.sandbox.faults import Fault, FaultPlan, Operation, faults_in
 from app.sandbox.hosting import kept_away, on_the_way_back
@@ -55,12 +56,14 @@ class Site:
     plan: FaultPlan = field(default_factory=FaultPlan)
     provider_delay_s: float = 0.0
     read_delay_s: float = 0.0
+    deliveries: Deliveries
     log: deque[LoggedRequest] = field(default_factory=lambda: deque(maxlen=_LOGGED_REQUESTS))
     _cache: OrderedDict[str, HttpAnswer] = field(default_factory=OrderedDict)
 
     def forget(self) -> None:
-        """Drop fault rules, the request log and the page cache."""
+        """Drop fault rules, the request log, the page cache and webhooks to be sent."""
         self.plan.clear()
+        self.deliveries.forget()
         self.log.clear()
         self._cache.clear()
 

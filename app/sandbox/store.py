@@ -87,6 +87,8 @@ class Store:
         self._connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
         #: Aware UTC; tests may set another.
         self.clock: Callable[[], datetime] = _utc
+        #: Hears of what happens, as WordPress' hooks do: the hook and its first argument.
+        self.on_action: Callable[[str, int], None] | None = None
         self._settings: StoreSettings | None = None
         if self._one("SELECT 1 FROM settings") is None:
             self.reset()
@@ -114,6 +116,11 @@ class Store:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+    def do_action(self, hook: str, arg: int) -> None:
+        """Say that something has happened to an order or a refund."""
+        if self.on_action is not None:
+            self.on_action(hook, arg)
 
     def reset(self) -> None:
         """Empty the shop down to its catalogue, the settings it was installed with and first ids."""
@@ -194,6 +201,7 @@ class Store:
         return self._one("SELECT 1 FROM orders WHERE id = ?", order_id) is not None
 
     def save_order(self, order: Order) -> None:
+        known = self.on_action is None or self.order_exists(order.id)
         self._put(
             "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?)",
             order.id,
@@ -202,6 +210,7 @@ class Store:
             order.modified.isoformat(),
             order.model_dump_json(),
         )
+        self.do_action("woocommerce_update_order" if known else "woocommerce_new_order", order.id)
 
     def delete_order(self, order_id: int) -> None:
         for table, column in (("orders", "id"), ("refunds", "order_id"), ("notes", "order_id")):

@@ -1,17 +1,19 @@
-"""Webhook registration of wc/v3: the sandbox keeps webhooks and does not deliver them.
+"""Webhook registration of wc/v3; `deliveries` sends them where that is switched on.
 
 New ones are always active, and a secret is never readable back (webhooks-v1:337-379).
 """
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pydantic import BaseModel, JsonValue
 
 from app.sandbox.model import Json
 from app.sandbox.rest import Answer, Call, Param, RestError, not_found
 from app.sandbox.serialize import ORDER_METHODS, View, links
+from app.sandbox.store import Store
 
 PARAMS: Mapping[str, Param] = {
     "name": Param(kind="string"),
@@ -28,6 +30,9 @@ LIST_PARAMS: Mapping[str, Param] = {
 }
 SINGLE_PARAMS: Mapping[str, Param] = {"force": Param(kind="boolean", default=False)}
 
+#: Announced where a webhook has to be pinged: when it is made, and by changes until a ping got through.
+SAVED = "sandbox_webhook_saved"
+
 _TOPIC = re.compile(
     r"(?:coupon|customer|order|product)\.(?:created|updated|deleted|restored)|action\.[a-z0-9_]+", re.ASCII
 )
@@ -43,23 +48,17 @@ class Webhook(BaseModel):
     secret: str
     created: str
     modified: str
+    #: Whose payloads it sends.
+    api: Literal["v3", "legacy"] = "v3"
+    #: In a row.
+    failures: int = 0
+    #: No ping has got through yet.
+    pending: bool = True
 
 
 async def create(call: Call) -> Answer:
     """Answer POST webhooks."""
-    topic, url = _checked_topic(call.text("topic") or ""), _checked_url(call.text("delivery_url") or "")
-    moment = call.store.now().isoformat()
-    with call.store.transaction():
-        webhook = Webhook(
-            id=call.store.next_id("webhook"),
-            name=call.text("name") or f"Webhook created on {moment}",
-            topic=topic,
-            delivery_url=url,
-            secret=call.text("secret") or secrets.token_urlsafe(40)[:50],
-            created=moment,
-            modified=moment,
-        )
-        call.store.save_webhook(webhook.id, webhook.model_dump_json())
+    webhook = make(call.store, _given(call))
     location = {"Location": call.view().url(f"webhooks/{webhook.id}")}
     return Answer(_shown(webhook, call.view()), status=201, headers=location)
 
@@ -81,16 +80,7 @@ async def retrieve(call: Call) -> Answer:
 
 async def update(call: Call) -> Answer:
     """Answer PUT webhooks/{id}."""
-    webhook = _existing(call)
-    changes = {name: value for name in PARAMS if (value := call.text(name)) is not None}
-    if "topic" in changes:
-        _checked_topic(changes["topic"])
-    if "delivery_url" in changes:
-        _checked_url(changes["delivery_url"])
-    webhook = webhook.model_copy(update={**changes, "modified": call.store.now().isoformat()})
-    with call.store.transaction():
-        call.store.save_webhook(webhook.id, webhook.model_dump_json())
-    return Answer(_shown(webhook, call.view()))
+    return Answer(_shown(change(call.store, _existing(call), _given(call)), call.view()))
 
 
 async def delete(call: Call) -> Answer:
@@ -101,6 +91,56 @@ async def delete(call: Call) -> Answer:
     with call.store.transaction():
         call.store.delete_webhook(webhook.id)
     return Answer(_shown(webhook, call.view()))
+
+
+def make(store: Store, given: Mapping[str, str], *, api: Literal["v3", "legacy"] = "v3") -> Webhook:
+    """Save a new webhook; raise RestError for a topic or an address that is none."""
+    topic, url = _checked_topic(given.get("topic", "")), _checked_url(given.get("delivery_url", ""))
+    moment = store.now().isoformat()
+    with store.transaction():
+        webhook = Webhook(
+            id=store.next_id("webhook"),
+            name=given.get("name") or f"Webhook created on {moment}",
+            topic=topic,
+            delivery_url=url,
+            secret=given.get("secret") or secrets.token_urlsafe(40)[:50],
+            created=moment,
+            modified=moment,
+            api=api,
+        )
+        store.save_webhook(webhook.id, webhook.model_dump_json())
+    store.do_action(SAVED, webhook.id)
+    return webhook
+
+
+def change(store: Store, webhook: Webhook, given: Mapping[str, str]) -> Webhook:
+    """Save what is given of a webhook; raise RestError for a topic or an address that is none."""
+    if "topic" in given:
+        _checked_topic(given["topic"])
+    if "delivery_url" in given:
+        _checked_url(given["delivery_url"])
+    webhook = webhook.model_copy(update={**given, "modified": store.now().isoformat()})
+    with store.transaction():
+        store.save_webhook(webhook.id, webhook.model_dump_json())
+    if webhook.pending:
+        store.do_action(SAVED, webhook.id)
+    return webhook
+
+
+def hooks_of(topic: str) -> Sequence[str]:
+    """Return the hooks that a topic listens to (WH:952-955)."""
+    resource, _, event = topic.partition(".")
+    if resource == "action":
+        return (event,)
+    if topic == "order.updated":
+        return ("woocommerce_update_order", "woocommerce_order_refunded")
+    if topic == "order.deleted":
+        return ("woocommerce_delete_order",)
+    return (f"woocommerce_new_{resource}",)
+
+
+def _given(call: Call) -> dict[str, str]:
+    return {name: value for name in PARAMS if (value := call.text(name)) is not None}
 
 
 def _existing(call: Call) -> Webhook:
@@ -130,13 +170,6 @@ def _checked_url(url: str) -> str:
 
 def _shown(webhook: Webhook, view: View) -> Json:
     resource, _, event = webhook.topic.partition(".")
-    hooks: list[JsonValue] = (
-        [event]
-        if resource == "action"
-        else ["woocommerce_update_order", "woocommerce_order_refunded"]
-        if webhook.topic == "order.updated"
-        else [f"woocommerce_new_{resource}"]
-    )
     return {
         "id": webhook.id,
         "name": webhook.name,
@@ -144,7 +177,7 @@ def _shown(webhook: Webhook, view: View) -> Json:
         "topic": webhook.topic,
         "resource": resource,
         "event": event,
-        "hooks": hooks,
+        "hooks": list(hooks_of(webhook.topic)),
         "delivery_url": webhook.delivery_url,
         "date_created": webhook.created,
         "date_created_gmt": webhook.created,

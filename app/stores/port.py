@@ -255,6 +255,20 @@ class RawAnswer:
     body: bytes
 
 
+#: disabled: by the store, after too many failed deliveries in a row; paused: by its owner.
+WebhookStatus = Literal["active", "paused", "disabled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreWebhook:
+    """A webhook that a store sends; its secret is never readable back."""
+
+    id: str
+    topic: str
+    status: WebhookStatus
+    delivery_url: str
+
+
 class Streamed(Protocol):
     """A store's answer whose body is still coming."""
 
@@ -360,6 +374,20 @@ class Store(Protocol):
 
     async def read_notes(self, order_id: str, *, priority: Priority = "background") -> tuple[OrderNote, ...]:
         """Read the order's notes, past every cache, oldest first. Raises as `read_order`."""
+        ...
+
+    async def list_webhooks(self) -> tuple[StoreWebhook, ...]:
+        """Read all webhooks of the store, whoever made them. Raises StoreUnavailable or StoreMisconfigured."""
+        ...
+
+    async def put_webhook(
+        self, topic: str, delivery_url: str, secret: str, *, webhook_id: str | None = None
+    ) -> StoreWebhook:
+        """Have the store send a topic somewhere, active and signed with the secret; `webhook_id` changes that one.
+
+        An answer that was lost may leave a webhook behind: list them before another try. Raises StoreUnavailable or
+        StoreMisconfigured.
+        """
         ...
 
     async def check(self) -> HealthReport:

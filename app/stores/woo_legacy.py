@@ -37,17 +37,20 @@ from app.stores.port import (
     StoreError,
     StoreMisconfigured,
     StoreUnavailable,
+    StoreWebhook,
     Streamed,
     Unknown,
     Update,
 )
 from app.stores.reading import DP, JsonObject, Unreadable, id_of, is_id, mapping, rows, text_of
 from app.stores.traffic import Observe
+from app.stores.webhooks import WebhookRows
 from app.stores.woo_legacy_answers import DECIMALS, classify
 from app.stores.woo_legacy_facts import LegacyFacts, too_fine
 from app.stores.woo_legacy_health import examine
 from app.stores.woo_legacy_lists import NO_ORDER, LegacyLists
 from app.stores.woo_legacy_order import ORDER_FIELDS, order_snapshot
+from app.stores.woo_legacy_orders import LegacyOrderLists
 from app.stores.woo_legacy_rows import LegacyRows
 from app.stores.woo_legacy_wire import order_notes, refund_body
 
@@ -73,7 +76,9 @@ class WooLegacyStore:
         self._calls = StoreCalls.to(connection, lines, LEGACY, limits or StoreLimits(), observe)
         self._facts = LegacyFacts(self._calls, self._policy)
         self._lists = LegacyLists(self._calls)
+        self._orders = LegacyOrderLists(self._calls, self._facts)
         self._rows = LegacyRows(self._calls, self._lists)
+        self._webhooks = WebhookRows(self._calls)
         self._features = FeatureBook(self._calls, used="legacy", policy=self._policy)
 
     @property
@@ -285,7 +290,7 @@ class WooLegacyStore:
 
     async def list_orders(self, query: OrderQuery, *, page: int, priority: Priority = "background") -> OrderPage:
         """Read a page of the store's orders, oldest first; see `port.Store`."""
-        raise NotImplementedError
+        return await self._orders.page(query, page=page, priority=priority)
 
     async def features(self) -> Features:
         """Find out what the store's APIs and payment methods can do, writing nothing; never raises."""
@@ -318,6 +323,19 @@ class WooLegacyStore:
             raise unreadable(error) from error
         ahead = self._calls.clock_ahead
         return tuple(replace(note, created_at=note.created_at - ahead) for note in notes)
+
+    async def list_webhooks(self) -> tuple[StoreWebhook, ...]:
+        """Read all webhooks of the store, whoever made them. Raises StoreUnavailable or StoreMisconfigured."""
+        return await self._webhooks.read()
+
+    async def put_webhook(
+        self, topic: str, delivery_url: str, secret: str, *, webhook_id: str | None = None
+    ) -> StoreWebhook:
+        """Have the store send a topic somewhere, active and signed with the secret; `webhook_id` changes that one.
+
+        Raises StoreUnavailable or StoreMisconfigured.
+        """
+        return await self._webhooks.put(topic, delivery_url, secret, webhook_id=webhook_id)
 
     async def check(self) -> HealthReport:
         """Look the store over without writing to it; never raises."""

@@ -34,15 +34,18 @@ from app.stores.port import (
     StoreAnswer,
     StoreError,
     StoreUnavailable,
+    StoreWebhook,
     Streamed,
     Unknown,
     Update,
 )
 from app.stores.reading import DP, Unreadable, id_of, is_id, mapping, rows, text_of
 from app.stores.traffic import Observe
+from app.stores.webhooks import WebhookRows
 from app.stores.woo_v3_answers import classify
 from app.stores.woo_v3_facts import NO_ORDER, V3Facts
 from app.stores.woo_v3_lists import RefundLists
+from app.stores.woo_v3_orders import OrderLists
 from app.stores.woo_v3_rows import RefundRows
 from app.stores.woo_v3_wire import (
     NOTE_FIELDS,
@@ -79,7 +82,9 @@ class WooV3Store:
         self._calls = StoreCalls.to(connection, lines, V3, limits or StoreLimits(), observe)
         self._facts = V3Facts(self._calls, self._policy)
         self._lists = RefundLists(self._calls, self._facts)
+        self._orders = OrderLists(self._calls)
         self._rows = RefundRows(self._calls, self._facts)
+        self._webhooks = WebhookRows(self._calls)
         self._features = FeatureBook(self._calls, used="v3", policy=self._policy)
 
     @property
@@ -98,9 +103,19 @@ class WooV3Store:
         """Read an order and all its refunds, side by side; again when their sums disagree.
 
         They disagree for a moment while a refund is being created or deleted, and for longer behind a cache, so every
-        further reading gets past caches. Raises OrderNotFound, StoreUnavailable or StoreMisconfigured.
+        further reading gets past caches. In the background the order is read first, past caches, and its refunds only
+        if it has any: a batch leaves the store with a third of its requests less. Raises OrderNotFound,
+        StoreUnavailable or StoreMisconfigured.
         """
         check_order_id(order_id)
+        if priority == "background" and not verify:
+            order = await self._order(order_id, priority, fresh=True)
+            try:
+                if not refund_sums(order):
+                    decimals = await self._facts.decimals(priority, order_id=order_id)
+                    return order_snapshot(order, [], store_decimals=decimals, read_at=read_at)
+            except Unreadable as error:
+                raise unreadable(error) from error
         for reading in range(_READS_MAX):
             if reading:
                 await asyncio.sleep(_SETTLE_S * 2**reading)
@@ -292,7 +307,7 @@ class WooV3Store:
 
     async def list_orders(self, query: OrderQuery, *, page: int, priority: Priority = "background") -> OrderPage:
         """Read a page of the store's orders, oldest first; see `port.Store`."""
-        raise NotImplementedError
+        return await self._orders.page(query, page=page, priority=priority)
 
     async def features(self) -> Features:
         """Find out what the store's APIs and payment methods can do, writing nothing; never raises."""
@@ -326,6 +341,19 @@ class WooV3Store:
             raise order_not_found(error) from error
         except Unreadable as error:
             raise unreadable(error) from error
+
+    async def list_webhooks(self) -> tuple[StoreWebhook, ...]:
+        """Read all webhooks of the store, whoever made them. Raises StoreUnavailable or StoreMisconfigured."""
+        return await self._webhooks.read()
+
+    async def put_webhook(
+        self, topic: str, delivery_url: str, secret: str, *, webhook_id: str | None = None
+    ) -> StoreWebhook:
+        """Have the store send a topic somewhere, active and signed with the secret; `webhook_id` changes that one.
+
+        Raises StoreUnavailable or StoreMisconfigured.
+        """
+        return await self._webhooks.put(topic, delivery_url, secret, webhook_id=webhook_id)
 
     async def check(self) -> HealthReport:
         """Look the store over without writing to it; never raises."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from app.domain.order import OrderLine, OrderNote, OrderSnapshot, StoreRefund, TaxPart, TaxRate
+from app.domain.order_query import OrderPage, OrderQuery, OrderSummary
 from app.domain.refund import GatewayCapability, RefundPlan, StoreApi, StorePolicy
 from app.domain.refund_query import RefundQuery
 from app.flows.runtime import Runtime
@@ -100,6 +101,7 @@ class ScriptedStore:
     deletion: Deletion = "deleted"
     update: Update = "unsupported"
     reasons: list[str] = field(default_factory=list)
+    orders: Sequence[OrderSummary] = ()
 
     async def read_order(
         self, order_id: str, *, read_at: datetime, priority: Priority = "interactive", verify: bool = False
@@ -150,6 +152,15 @@ class ScriptedStore:
     async def update_refund(self, order_id: str, store_refund_id: str, *, reason: str) -> Update:
         self.reasons.append(reason)
         return self.update
+
+    async def list_orders(self, query: OrderQuery, *, page: int, priority: Priority = "background") -> OrderPage:
+        if self.reading_fails is not None:
+            raise self.reading_fails
+        start, end = (page - 1) * 100, page * 100
+        return OrderPage(
+            orders=tuple(order for order in self.orders[start:end] if query.admits(order)),
+            next_page=page + 1 if len(self.orders) > end else None,
+        )
 
     async def features(self) -> Features:
         return Features(woocommerce_version="9.4.0", apis=(), payment_methods=())

@@ -12,7 +12,7 @@ import pytest
 from app.domain.batch import NewBatch, NewItem, Stops, stop_of
 from app.domain.refund import RefundCommand
 from app.flows import batches, lanes
-from app.flows.batches import BatchFaulty, BatchMade, BatchNotFound, BatchView, BatchWrongState
+from app.flows.batch_results import BatchFaulty, BatchMade, BatchNotFound, BatchView, BatchWrongState
 from app.flows.results import Accepted, Caller, KeyReused
 from app.flows.runtime import Runtime
 from app.flows.submit import submit
