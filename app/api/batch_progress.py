@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi.sse import ServerSentEvent
 
@@ -29,6 +29,7 @@ async def changes(
     batch: flow_results.BatchView,
     *,
     known: str | None,
+    admitted: Callable[[], Awaitable[bool]],
     stopping: Callable[[], bool],
     pause_s: float = _PAUSE_S,
     still_s: float = _STILL_S,
@@ -36,7 +37,8 @@ async def changes(
     """Give `progress` for every change, and `finished` as the last event of a batch that is over.
 
     `known` is the id of the last event that the client had: what it knows already is not told again. The stream also
-    ends when nothing has changed for long, when the ledger is lost, and when the process stops.
+    ends when nothing has changed for long, when the caller is not `admitted` any more, when the ledger is lost, and
+    when the process stops.
     """
     changed_at = time.monotonic()
     while True:
@@ -54,6 +56,8 @@ async def changes(
         if stopping():
             return
         try:
+            if not await admitted():
+                return
             found = await flow.look(rt, caller, batch.id)
         except OUTAGES:
             return

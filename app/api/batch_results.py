@@ -29,7 +29,7 @@ COLUMNS = (
     "settled_at",
 )
 #: A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PAGE = 500
 
 

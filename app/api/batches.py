@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app.api import documentation as docs
-from app.api.auth import caller_of
+from app.api.auth import caller_of, still_admitted
 from app.api.batch_documentation import BODY
 from app.api.batch_files import FileForm, of_file
 from app.api.batch_input import BatchListQuery, BatchOptions, BatchQuery, ItemListQuery, StopsBody
@@ -257,7 +257,12 @@ async def watch_batch(
     def stopping() -> bool:
         return getattr(request.app.state, "stopping", False)
 
-    watched = changes(runtime_of(request), caller_of(request), batch, known=last_event_id, stopping=stopping)
+    async def admitted() -> bool:
+        return await still_admitted(request, "refunds:read")
+
+    watched = changes(
+        runtime_of(request), caller_of(request), batch, known=last_event_id, admitted=admitted, stopping=stopping
+    )
     async for event in watched:
         yield event
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.api.reading import Unreadable
 from app.api.values import (
     Amount,
     Currency,
@@ -41,6 +42,14 @@ class Body(BaseModel):
     """A JSON object of a request."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_readable(cls, value: Any) -> Any:
+        # FastAPI has objects read by their attributes: of nothing but optional fields, this one would be an empty body.
+        if isinstance(value, Unreadable):
+            raise PydanticCustomError("wrong_type", "The body cannot be read.")
+        return value
 
 
 class TaxBody(Body):

@@ -75,7 +75,8 @@ AmountText = Annotated[str, Field(examples=["20.00"])]
 
 
 def _read_time(value: Any) -> Any:
-    if isinstance(value, str) and (len(value) < 20 or value[4:5] != "-" or value[10:11] not in "Tt"):
+    # A number would be taken for seconds since 1970.
+    if not isinstance(value, str) or len(value) < 20 or value[4:5] != "-" or value[10:11] not in "Tt":
         raise PydanticCustomError("malformed_value", 'Write times by RFC 3339, for example "2026-11-21T10:00:00Z".')
     return value
 

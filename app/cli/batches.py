@@ -266,7 +266,7 @@ async def resume(
 ) -> None:
     """Let a paused or stopped batch go on, with other limits if some are given. Failures so far no longer count."""
     asked: dict[str, Any] = {
-        "max_total": dict(_limit(text) for text in max_total) if max_total else None,
+        "max_total": _limits(max_total) if max_total else None,
         "stop_after_failures": stop_after_failures,
         "stop_if_over": stop_if_over,
     }
@@ -312,8 +312,13 @@ async def results(
             typer.echo(part, nl=False)
 
 
-def _limit(text: str) -> tuple[str, str]:
-    currency, colon, amount = text.partition(":")
-    if not colon:
-        raise Ended(Exit.USAGE, f"--max-total {text!r} must look like EUR:1000.00.")
-    return currency, amount
+def _limits(texts: list[str]) -> dict[str, str]:
+    limits: dict[str, str] = {}
+    for text in texts:
+        currency, colon, amount = text.partition(":")
+        if not colon:
+            raise Ended(Exit.USAGE, f"--max-total {text!r} must look like EUR:1000.00.")
+        if currency in limits:
+            raise Ended(Exit.USAGE, f"--max-total is there more than once for {currency}.")
+        limits[currency] = amount
+    return limits

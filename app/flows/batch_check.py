@@ -12,16 +12,22 @@ from app.flows.results import Caller
 from app.flows.runtime import Runtime
 from app.ledger import search, tenants
 
+#: References looked up in one go: reading thousands of rows would keep everybody else waiting.
+_AT_A_TIME = 500
+
 
 async def check_items(rt: Runtime, caller: Caller, new: NewBatch) -> tuple[RowFault, ...]:
     """Find everything that is wrong with items by themselves, among each other and against the ledger."""
     async with rt.database.reading() as conn:
         rows = await tenants.stores(conn, caller.tenant_id, store_ids=caller.store_ids)
         stores = {row.name: row.id for row in rows if row.disabled_at is None}
-        references = [item.command.external_reference for item in new.items if item.command.external_reference]
-        known = await search.by_references(conn, caller.tenant_id, sorted(set(references)))
+        asked = {item.command.external_reference for item in new.items if item.command.external_reference}
+        references = sorted(asked)
+        known: dict[tuple[str, str], search.ByReference] = {}
+        for start in range(0, len(references), _AT_A_TIME):
+            known |= await search.by_references(conn, caller.tenant_id, references[start : start + _AT_A_TIME])
     # Thousands of them: the event loop has other requests to serve.
-    return await asyncio.to_thread(_faults, cleaned(new.items), stores, known)
+    return await asyncio.to_thread(_faults, new.items, stores, known)
 
 
 def cleaned(items: Sequence[NewItem]) -> tuple[NewItem, ...]:
@@ -36,7 +42,7 @@ def _faults(
 ) -> tuple[RowFault, ...]:
     faults: list[RowFault] = []
     first: dict[tuple[str, str], int] = {}
-    for item in items:
+    for item in cleaned(items):
         number, command = item.number, item.command
         faults.extend(
             RowFault(number=number, pointer=fault.pointer, code=fault.code, message=fault.message, facts=fault.facts)

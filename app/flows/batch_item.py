@@ -28,6 +28,7 @@ from app.flows.results import (
 )
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop
+from app.flows.submit import refused_by_api
 from app.ledger import batch_items, batches, refunds, search, standing
 from app.ledger.batch_items import Item
 from app.ledger.records import RefundRecord
@@ -55,7 +56,7 @@ async def carry_out_item(rt: Runtime, shop: Shop, item: Item) -> Worked:
     content = content_fingerprint(command)
     if item.known_refund_id is not None:
         return await _join(rt, item, item.known_refund_id, content)
-    refusal = check_command(command)
+    refusal = check_command(command) or refused_by_api(command, shop.store.api)
     if refusal is not None:
         return await _refuse(rt, item, refusal_failure(refusal))
     found = await read_order(shop, command, read_at=item.now, priority="background")
@@ -78,7 +79,9 @@ async def carry_out_item(rt: Runtime, shop: Shop, item: Item) -> Worked:
         assert record.amount is not None
         assert record.currency is not None
         # Last, because its row is shared by all of the batch's refunds and stays locked until the commit.
-        if linked.limited and not await batches.take(conn, item.batch_id, record.currency, record.amount):
+        if linked.limited and not await batches.take(
+            conn, item.batch_id, record.currency, record.amount, for_refund=record.id
+        ):
             raise _OverLimit
 
     try:
@@ -98,7 +101,7 @@ async def carry_out_item(rt: Runtime, shop: Shop, item: Item) -> Worked:
             return await _refuse(rt, item, refusal_failure(reserved))
         case OrderBlocked():
             message = f"{reserved.refund_id}, whose outcome is not known, blocks the order."
-            return await _put_off(rt, item, Failure(code="refund_in_progress", message=message), "later")
+            return await put_off(rt, item, Failure(code="refund_in_progress", message=message)) or "later"
         case None:
             # The reference was taken while the order was being read, or the item itself by another process.
             return await _join_by_reference(rt, item, content)
@@ -119,10 +122,16 @@ async def check_item(
         async with rt.database.committing() as conn:
             await batch_items.find_valid(conn, item, None)
         return "ended"
+    refusal = refused_by_api(item.command, shop.store.api)
+    if refusal is not None:
+        return await _refuse(rt, item, refusal_failure(refusal))
     found = await read_order(shop, item.command, read_at=item.now, priority="background")
     if not isinstance(found, Reading):
         return await _unread(rt, item, found)
     order = found.order
+    stale = await against_quote(rt, caller_of(item), item.command, item.store_id, order)
+    if stale is not None:
+        return await _refuse(rt, item, _stale_failure(stale))
     async with rt.database.reading() as conn:
         against = await standing.commitments(conn, item.store_id, order.id, snapshot_read_at=order.read_at)
     if against.in_doubt is not None:
@@ -196,19 +205,29 @@ async def _unread(rt: Runtime, item: Item, why: StoreFailed | AmbiguousOrderNumb
         case StoreFailed(code="order_not_found"):
             return await _refuse(rt, item, Failure(code=why.code, message=why.message))
         case StoreFailed():
-            return await _put_off(rt, item, Failure(code=why.code, message=why.message), "unavailable")
+            return await put_off(rt, item, Failure(code=why.code, message=why.message)) or "unavailable"
         case _:
             assert_never(why)
 
 
-async def _put_off(rt: Runtime, item: Item, why: Failure, worked: Literal["later", "unavailable"]) -> Worked:
-    """Take the item up again later; one that has waited as long as any accepted refund may is refused."""
-    if rt.clock() - item.started_at > timedelta(seconds=rt.settings.pending_expiry_s):
+async def put_off(rt: Runtime, item: Item, why: Failure) -> Worked | None:
+    """Take the item up again later: None. One that was put off for as long as any accepted refund may wait is refused.
+
+    The waits count, not the time since its batch began: that may have been paused for days, or have much to do.
+    """
+    if _waited_s(item.tries) >= rt.settings.pending_expiry_s:
         return await _refuse(rt, item, why)
-    wait_s = min(_FIRST_WAIT_S * 2 ** min(item.tries, 10), _LONGEST_WAIT_S)
     async with rt.database.committing() as conn:
-        await batch_items.put_off(conn, item, by=timedelta(seconds=wait_s))
-    return worked
+        await batch_items.put_off(conn, item, by=timedelta(seconds=_wait_s(item.tries)))
+    return None
+
+
+def _wait_s(tries: int) -> float:
+    return min(_FIRST_WAIT_S * 2.0 ** min(tries, 10), _LONGEST_WAIT_S)
+
+
+def _waited_s(tries: int) -> float:
+    return sum(map(_wait_s, range(tries)))
 
 
 def _stale_failure(stale: QuoteRefused | OrderChanged) -> Failure:

@@ -1,5 +1,6 @@
 """Batches as people handle them: make, look, release, pause, resume, cancel. `lanes` does the work."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, assert_never
@@ -11,10 +12,10 @@ from app.domain.batch import BatchStatus, ItemStatus, NewBatch, Stops
 from app.flows.batch_check import check_items, cleaned
 from app.flows.batch_results import BatchFaulty, BatchMade, BatchNotFound, BatchView, BatchWrongState, ItemView
 from app.flows.batch_view import view_of
-from app.flows.change import cancel as cancel_refund
 from app.flows.results import Caller, KeyReused
 from app.flows.runtime import Runtime
-from app.ledger import batch_items, batches, keys, tenants
+from app.flows.send import withdraw
+from app.ledger import batch_items, batches, keys, refunds, tenants
 from app.ledger.batches import BatchRecord
 
 
@@ -103,7 +104,7 @@ async def write(
         finished_at=None,
     )
     await batches.insert(conn, record, new.stops.max_total)
-    await batches.insert_items(conn, batch_id, cleaned(new.items), stores)
+    await batches.insert_items(conn, batch_id, await asyncio.to_thread(cleaned, new.items), stores)
     await batches.announce(conn, record, "batch.created", actor=created_by)
     match status:
         case "running":
@@ -227,13 +228,29 @@ async def cancel(rt: Runtime, caller: Caller, batch_id: str) -> BatchView | Batc
     view = await _act(rt, caller, batch_id, "cancel")
     if not isinstance(view, BatchView):
         return view
-    async with rt.database.reading() as conn:
-        unsent = await batch_items.unsent_refunds(conn, batch_id)
-    for refund_id in unsent:
-        _ = await cancel_refund(rt, caller, refund_id)
+    await withdraw_unsent(rt, batch_id, actor=caller.actor)
     async with rt.database.transaction() as conn:
         await batch_items.count_up(conn, batch_id)
     return await look(rt, caller, batch_id)
+
+
+async def withdraw_unsent(rt: Runtime, batch_id: str, *, actor: str) -> None:
+    """Withdraw the refunds of a canceled batch that were not sent; those that come back in line later as well."""
+    async with rt.database.reading() as conn:
+        unsent = [await refunds.get(conn, refund_id) for refund_id in await batch_items.unsent_refunds(conn, batch_id)]
+    for record in unsent:
+        if record is not None and record.status == "pending":
+            await withdraw(rt, record, actor=actor)
+
+
+async def expire(conn: Connection, batch_id: str) -> None:
+    """Drop a held batch that nobody has released in time."""
+    expired = await batches.move(
+        conn, batch_id, to="expired", among=("held",), actor="gateway", event_type="batch.expired"
+    )
+    if expired is not None:
+        await batch_items.drop_waiting(conn, batch_id)
+        await batch_items.count_up(conn, batch_id)
 
 
 async def _act(
@@ -249,19 +266,16 @@ async def _act(
         match action:
             case "release":
                 to: BatchStatus = "scheduled" if waits else "running"
-                expired = record.release_until is not None and record.release_until <= rt.clock()
-                after = (
-                    None
-                    if expired
-                    else await batches.move(
-                        conn,
-                        batch_id,
-                        to=to,
-                        among=allowed,
-                        released_by=actor,
-                        actor=actor,
-                        event_type="batch.released",
-                    )
+                if record.release_until is not None and record.release_until <= rt.clock():
+                    await expire(conn, batch_id)
+                after = await batches.move(
+                    conn,
+                    batch_id,
+                    to=to,
+                    among=allowed,
+                    released_by=actor,
+                    actor=actor,
+                    event_type="batch.released",
                 )
             case "pause":
                 after = await batches.move(

@@ -10,15 +10,15 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import assert_never
+from typing import Final, assert_never
 
 import structlog
 
 from app.database import Connection
-from app.domain.batch import StoppedBy, stop_of
-from app.domain.refund import RefundPlan
-from app.flows.batch_item import Worked, carry_out_item, check_item
-from app.flows.batches import open_lanes
+from app.domain.batch import BatchStatus, StoppedBy, stop_of
+from app.domain.refund import Failure, RefundPlan
+from app.flows.batch_item import Worked, carry_out_item, check_item, put_off
+from app.flows.batches import expire, open_lanes, withdraw_unsent
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop
 from app.ledger import batch_items, batches, executors
@@ -27,11 +27,13 @@ from app.ledger.batches import BatchRecord
 
 log = structlog.get_logger(__name__)
 
+#: Lanes that a process works in at a time; with more stores than that they take turns.
+LANES_AT_A_TIME: Final = 64
 #: Items under way per request that the store takes at a time: while one item's request is out, others are prepared.
 _ITEMS_PER_REQUEST = 2
 #: How often what has ended is counted up while more goes on; failures are counted at once.
 _COUNT_EVERY_S = 0.25
-#: How long a lane is kept while other processes could take it too; so work is shared with those that come later.
+#: How long a lane is kept while other processes could take it, or other stores wait for one.
 _TURN_S = 5.0
 #: A turn is at least so many times as long as an item takes: at its end the lane runs dry.
 _TURN_IN_ITEMS = 20
@@ -97,34 +99,30 @@ class _Lane:
         await self._count_up()
 
     async def _take_up(self) -> None:
-        free = self._width - len(self._under_way)
-        if free <= 0:
-            return
-        if len(self._next) < free:
-            in_hand = [(item.batch_id, item.number) for item in (*self._under_way.values(), *self._next)]
+        # A look may find items of one order only, of which one is taken: then the next look leaves that order out.
+        while len(self._under_way) < self._width and await self._look_ahead():
+            try:
+                store, policy = await self._rt.stores.open(self._store_id)
+            except LookupError:
+                # Disabled: its items wait until it is enabled again or their batch is canceled.
+                self._next.clear()
+                return
+            shop = Shop(store=store, policy=policy)
+            orders = {item.order_key for item in self._under_way.values()}
+            while self._next and len(self._under_way) < self._width:
+                item = self._next.popleft()
+                if item.order_key not in orders:
+                    orders.add(item.order_key)
+                    self._under_way[self._rt.executions.start(self._work_on(shop, item))] = item
+
+    async def _look_ahead(self) -> bool:
+        """Have the next items at hand; False when there are none."""
+        if len(self._next) < self._width - len(self._under_way):
+            busy = {item.order_key for item in (*self._under_way.values(), *self._next)}
             async with self._rt.database.reading() as conn:
-                found = await batch_items.waiting(conn, self._store_id, limit=self._width, without=in_hand)
+                found = await batch_items.waiting(conn, self._store_id, limit=self._width, without=busy)
             self._next.extend(found)
-        if not self._next:
-            return
-        try:
-            store, policy = await self._rt.stores.open(self._store_id)
-        except LookupError:
-            # Disabled: its items wait until it is enabled again or their batch is canceled.
-            self._next.clear()
-            return
-        shop = Shop(store=store, policy=policy)
-        # One order at a time; the rest of the queue keeps its order.
-        orders = {(item.order_key) for item in self._under_way.values()}
-        kept: deque[Item] = deque()
-        while self._next and len(self._under_way) < self._width:
-            item = self._next.popleft()
-            if item.order_key in orders:
-                kept.append(item)
-                continue
-            orders.add(item.order_key)
-            self._under_way[self._rt.executions.start(self._work_on(shop, item))] = item
-        self._next.extendleft(reversed(kept))
+        return bool(self._next)
 
     async def _work_on(self, shop: Shop, item: Item) -> Worked:
         began = time.monotonic()
@@ -160,8 +158,10 @@ class _Lane:
         for task in done:
             item = self._under_way.pop(task)
             if task.cancelled() or task.exception() is not None:
-                # Logged by the executions. The item, or its refund, is taken up again by whoever comes next.
-                await self._put_aside(item)
+                # Logged by the executions. The item, or its refund, is taken up again by whoever comes next; an item
+                # that breaks every time comes to an end like one whose store is away.
+                broke = Failure(code="internal_error", message="The item could not be worked on, time and again.")
+                await put_off(self._rt, item, broke)
                 continue
             worked = task.result()
             match worked:
@@ -180,10 +180,6 @@ class _Lane:
                 case _:
                     assert_never(worked)
         return urgent
-
-    async def _put_aside(self, item: Item) -> None:
-        async with self._rt.database.committing() as conn:
-            await batch_items.put_off(conn, item, by=timedelta(seconds=_TURN_S))
 
     async def _count_up(self) -> None:
         ended, self._ended = self._ended, {}
@@ -213,15 +209,21 @@ class _Lane:
     async def _others_wait(self) -> bool:
         async with self._rt.database.reading() as conn:
             within = timedelta(seconds=self._rt.settings.lease_s)
-            return await executors.workers_alive(conn, within=within) > 1
+            if await executors.workers_alive(conn, within=within) > 1:
+                return True
+            return await batch_items.lanes_in_hand(conn, self._rt.executor_id) >= LANES_AT_A_TIME and bool(
+                await batch_items.stores_with_work(conn)
+            )
 
 
 async def conclude(conn: Connection, record: BatchRecord) -> None:
-    """Finish a batch whose items have all come to an end, or stop it if too many failed."""
-    if record.status == "running" and record.processed >= record.items:
-        await batches.move(
-            conn, record.id, to="finished", among=("running",), actor="gateway", event_type="batch.finished"
-        )
+    """Finish a batch whose items have all come to an end, or stop it if too many failed.
+
+    One that was paused or stopped while its last items were under way has nothing to be resumed for.
+    """
+    if record.processed >= record.items:
+        begun: tuple[BatchStatus, ...] = ("running", "paused", "stopped")
+        await batches.move(conn, record.id, to="finished", among=begun, actor="gateway", event_type="batch.finished")
         return
     why = stop_of(
         processed=record.processed - record.processed_before,
@@ -267,21 +269,15 @@ async def sweep(rt: Runtime) -> None:
                 await start(rt, record.id)
             case "held":
                 if record.release_until is not None and record.release_until <= rt.clock():
-                    await _expire(rt, record)
+                    async with rt.database.transaction() as conn:
+                        await expire(conn, record.id)
             case _:
+                if record.status == "canceled":
+                    # What was being sent when it was canceled, and did not arrive, is in line again.
+                    await withdraw_unsent(rt, record.id, actor="gateway")
                 async with rt.database.transaction() as conn:
                     counted = await batch_items.count_up(conn, record.id)
                     await conclude(conn, counted or record)
     async with rt.database.transaction() as conn:
         for store_id in await batch_items.stores_with_work(conn):
             await rt.jobs.later(conn, "run_lane", {"store_id": store_id}, lock=store_id)
-
-
-async def _expire(rt: Runtime, record: BatchRecord) -> None:
-    async with rt.database.transaction() as conn:
-        expired = await batches.move(
-            conn, record.id, to="expired", among=("held",), actor="gateway", event_type="batch.expired"
-        )
-        if expired is not None:
-            await batch_items.drop_waiting(conn, record.id)
-            await batch_items.count_up(conn, record.id)

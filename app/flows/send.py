@@ -11,7 +11,7 @@ from app.flows.reserve import Reading, read_order
 from app.flows.results import AmbiguousOrderNumber, StoreFailed
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop, as_it_is, fail, settled
-from app.ledger import refunds, standing
+from app.ledger import batch_items, refunds, standing
 from app.ledger.events import NewEvent
 from app.ledger.records import RefundRecord
 
@@ -30,6 +30,8 @@ async def send(rt: Runtime, refund_id: str) -> RefundRecord | None:
         return None
     if record.due_at is not None and record.due_at > now:
         return None
+    if record.batch_id is not None and await withdraw(rt, record, actor="gateway"):
+        return await as_it_is(rt, record)
     if record.expires_at <= now:
         expired = Failure(code="expired", message="The refund could not be sent in time and was given up.")
         return await settled(rt, record, await fail(rt, record, expired))
@@ -47,6 +49,17 @@ async def send(rt: Runtime, refund_id: str) -> RefundRecord | None:
     shop = Shop(store=store, policy=policy)
     # A worker that is told to stop does not take the refund down with it.
     return await asyncio.shield(rt.executions.start(_validate_and_send(rt, taken, shop)))
+
+
+async def withdraw(rt: Runtime, record: RefundRecord, *, actor: str) -> bool:
+    """Withdraw a pending refund if its batch was canceled meanwhile; gives whether it was."""
+    async with rt.database.transaction() as conn:
+        if not await batch_items.is_withdrawn(conn, record.id):
+            return False
+        after = await refunds.mark_canceled(conn, record, NewEvent(type="refund.canceled", actor=actor))
+    if after is not None:
+        await settled(rt, record, after)
+    return after is not None
 
 
 async def _validate_and_send(rt: Runtime, record: RefundRecord, shop: Shop) -> RefundRecord:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from app.domain.decision import check_command
 from app.domain.errors import Fault, Refusal
-from app.domain.refund import RefundCommand
+from app.domain.refund import RefundCommand, StoreApi
 from app.domain.sight import without_markers
 from app.flows.content import content_fingerprint, differing
 from app.flows.execute import carry_out, wait_for
@@ -63,8 +63,9 @@ async def submit(
         store, policy = await rt.stores.open(known.store_id)
     except LookupError:
         return StoreNotFound(store=command.store)
-    if command.store_meta and store.api == "legacy":
-        return _no_meta()
+    refusal = refused_by_api(command, store.api)
+    if refusal is not None:
+        return refusal
     shop = Shop(store=store, policy=policy)
     draft = replace(draft_of(rt, caller, command, known.store_id, content, request_id), via=via)
     if at_once:
@@ -142,7 +143,10 @@ def _may_use(caller: Caller, store_id: str) -> bool:
     return caller.store_ids is None or store_id in caller.store_ids
 
 
-def _no_meta() -> Refusal:
+def refused_by_api(command: RefundCommand, api: StoreApi) -> Refusal | None:
+    """Refuse what a store's API has no place for."""
+    if api != "legacy" or not command.store_meta:
+        return None
     fault = Fault(
         code="not_supported_by_store",
         pointer="/store_meta_data",

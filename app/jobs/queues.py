@@ -1,10 +1,13 @@
 """The queues, and how many jobs of them a process runs at a time.
 
-What settles refunds has a worker of its own, so that no batch and no slow receiver of webhooks ever keeps it waiting.
+What settles refunds has a worker of its own, so that no batch and no slow receiver of webhooks ever keeps it waiting;
+and lanes have one, because they last for as long as there is work in them.
 """
 
 from collections.abc import Mapping
 from typing import Final
+
+from app.flows.lanes import LANES_AT_A_TIME
 
 REFUNDS: Final = "refunds"
 UPKEEP: Final = "upkeep"
@@ -18,5 +21,8 @@ ERRANDS: Final = "errands"
 #: Queues that share a worker, and its jobs at a time. Every worker costs two connections to the database.
 WORKERS: Mapping[tuple[str, ...], int] = {
     (REFUNDS, UPKEEP): 16,
-    (LANES, DELIVERIES, ERRANDS): 96,
+    (LANES,): LANES_AT_A_TIME,
+    # On their own: receivers that hang keep their jobs, and must not keep what came in, or schedules.
+    (DELIVERIES,): 32,
+    (ERRANDS,): 32,
 }

@@ -1,6 +1,6 @@
 """Items of batches, and the lanes in which they are worked: one process at a time per store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -34,12 +34,11 @@ class Item:
     now: datetime  #: the ledger's clock
 
 
-async def waiting(
-    conn: Connection, store_id: str, *, limit: int, without: Sequence[tuple[str, int]] = ()
-) -> list[Item]:
+async def waiting(conn: Connection, store_id: str, *, limit: int, without: Collection[str] = ()) -> list[Item]:
     """Give a store's next items, of all running batches in turn, those with low numbers first.
 
-    `without` are items that the caller has in hand already.
+    `without` are the `order_key`s of orders that the caller has in hand: however many items an order has, those of
+    others are not kept waiting by it.
     """
     cursor = await conn.execute(
         "SELECT item.batch_id, item.number, item.store_id, item.order_key, item.command, item.tries, batch.mode,"
@@ -48,8 +47,7 @@ async def waiting(
         " FROM batch CROSS JOIN LATERAL (SELECT * FROM batch_item WHERE batch_item.batch_id = batch.id"
         "  AND batch_item.store_id = %(store_id)s AND batch_item.status = 'waiting'"
         "  AND (batch_item.due_at IS NULL OR batch_item.due_at <= clock_timestamp())"
-        "  AND NOT (batch_item.batch_id, batch_item.number) IN"
-        "   (SELECT * FROM unnest(%(batch_ids)s::text[], %(numbers)s::integer[]))"
+        "  AND NOT batch_item.order_key = ANY(%(without)s)"
         "  ORDER BY batch_item.number LIMIT %(limit)s) AS item"
         " LEFT JOIN refund ON item.external_reference IS NOT NULL AND refund.tenant_id = batch.tenant_id"
         "  AND refund.store_id = item.store_id AND refund.external_reference = item.external_reference"
@@ -58,8 +56,7 @@ async def waiting(
         {
             "store_id": store_id,
             "limit": limit,
-            "batch_ids": [batch_id for batch_id, _ in without],
-            "numbers": [number for _, number in without],
+            "without": list(without),
         },
     )
     return [Item(**{**row, "command": command_from(row["command"])}) for row in await cursor.fetchall()]
@@ -151,7 +148,7 @@ async def count_up(conn: Connection, batch_id: str, numbers: Sequence[int] | Non
     row = await (
         await conn.execute(
             "WITH ended AS (UPDATE batch_item AS item SET processed_at = clock_timestamp()"
-            "  WHERE item.batch_id = %(batch_id)s AND item.processed_at IS NULL"
+            "  WHERE item.batch_id = %(batch_id)s AND item.processed_at IS NULL AND item.status <> 'waiting'"
             "  AND (%(numbers)s::integer[] IS NULL OR item.number = ANY(%(numbers)s)) AND "
             + _CONCLUDED
             + " RETURNING item.status, item.refund_id),"
@@ -175,12 +172,31 @@ async def drop_waiting(conn: Connection, batch_id: str) -> int:
     return dropped.rowcount
 
 
+#: What a batch's cancellation withdraws. Not what a person has put back in line since: that item had been processed.
+#: Nor what an item of another batch, which is not canceled, has joined by its reference.
+_UNSENT: LiteralString = (
+    "FROM refund JOIN batch_item AS item ON item.batch_id = refund.batch_id AND item.number = refund.batch_item"
+    " JOIN batch ON batch.id = refund.batch_id"
+    " WHERE refund.status = 'pending' AND item.processed_at IS NULL AND batch.status = 'canceled'"
+    " AND NOT EXISTS (SELECT FROM batch_item AS joined JOIN batch AS its ON its.id = joined.batch_id"
+    "  WHERE joined.refund_id = refund.id AND joined.batch_id <> refund.batch_id AND its.status <> 'canceled')"
+)
+
+
 async def unsent_refunds(conn: Connection, batch_id: str) -> list[str]:
-    """Give the refunds of a batch that were never sent."""
+    """Give the refunds of a canceled batch that were not sent, or provably did not arrive."""
     cursor = await conn.execute(
-        "SELECT id FROM refund WHERE batch_id = %s AND status = 'pending' ORDER BY id", (batch_id,)
+        "SELECT refund.id " + _UNSENT + " AND refund.batch_id = %s ORDER BY refund.id", (batch_id,)
     )
     return [row["id"] for row in await cursor.fetchall()]
+
+
+async def is_withdrawn(conn: Connection, refund_id: str) -> bool:
+    """Say whether a pending refund is one of those that the cancellation of their batch withdraws."""
+    row = await (
+        await conn.execute("SELECT EXISTS (SELECT " + _UNSENT + " AND refund.id = %s) AS any", (refund_id,))
+    ).fetchone()
+    return row is not None and bool(row["any"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,10 +250,12 @@ async def page(
 
 
 async def stores_with_work(conn: Connection) -> list[str]:
-    """Give the stores that have items to be taken up and that nobody is at work on."""
+    """Give the stores in use that have items to be taken up and that nobody is at work on."""
     cursor = await conn.execute(
         "SELECT DISTINCT store_id FROM batch CROSS JOIN LATERAL unnest(batch.store_ids) AS store_id"
-        " WHERE batch.status = 'running' AND EXISTS (SELECT FROM batch_item WHERE batch_item.batch_id = batch.id"
+        " WHERE batch.status = 'running'"
+        " AND EXISTS (SELECT FROM store WHERE store.id = store_id.store_id AND store.disabled_at IS NULL)"
+        " AND EXISTS (SELECT FROM batch_item WHERE batch_item.batch_id = batch.id"
         "  AND batch_item.store_id = store_id.store_id AND batch_item.status = 'waiting'"
         "  AND (batch_item.due_at IS NULL OR batch_item.due_at <= clock_timestamp()))"
         " AND NOT EXISTS (SELECT FROM lane WHERE lane.store_id = store_id.store_id"
@@ -256,6 +274,16 @@ async def enter_lane(conn: Connection, store_id: str, executor: str, *, lease: t
         {"store": store_id, "executor": executor, "lease": lease},
     )
     return bool(taken.rowcount)
+
+
+async def lanes_in_hand(conn: Connection, executor: str) -> int:
+    """Count the lanes that a process works in."""
+    row = await (
+        await conn.execute(
+            "SELECT count(*) AS lanes FROM lane WHERE executor = %s AND lease_until > clock_timestamp()", (executor,)
+        )
+    ).fetchone()
+    return 0 if row is None else int(row["lanes"])
 
 
 async def stay_in_lane(conn: Connection, store_id: str, executor: str, *, lease: timedelta) -> bool:

@@ -211,33 +211,40 @@ async def let_go_on(conn: Connection, batch_id: str, stops: Stops | None) -> Bat
     return record
 
 
+#: A batch's refunds in a currency that count against its limit: all but those of which it is known that nothing was
+#: paid.
+_THAT_TAKE: LiteralString = (
+    "FROM refund WHERE refund.batch_id = %(batch_id)s AND refund.currency = %(currency)s"
+    " AND refund.status NOT IN ('failed', 'canceled')"
+)
+_TAKEN: LiteralString = "(SELECT coalesce(sum(refund.amount), 0) " + _THAT_TAKE + ")"
+_TAKEN_BY_OTHERS: LiteralString = (
+    "(SELECT coalesce(sum(refund.amount), 0) " + _THAT_TAKE + " AND refund.id <> %(refund_id)s)"
+)
+
+
 async def set_limits(conn: Connection, batch_id: str, limits: Mapping[str, Decimal]) -> None:
     """Set what a batch may pay at most, by currency; a currency that is not named has no limit of its own any more."""
     await conn.execute(
         "DELETE FROM batch_limit WHERE batch_id = %s AND NOT currency = ANY(%s)", (batch_id, list(limits))
     )
     for currency, max_total in limits.items():
+        # A batch that is given a limit on its way has taken something before.
         await conn.execute(
-            "INSERT INTO batch_limit (batch_id, currency, max_total) VALUES (%s, %s, %s)"
+            "INSERT INTO batch_limit (batch_id, currency, max_total, taken)"
+            " VALUES (%(batch_id)s, %(currency)s, %(max_total)s, " + _TAKEN + ")"
             " ON CONFLICT (batch_id, currency) DO UPDATE SET max_total = excluded.max_total",
-            (batch_id, currency, max_total),
+            {"batch_id": batch_id, "currency": currency, "max_total": max_total},
         )
 
 
-#: What a batch's refunds in a currency have taken: all but those of which it is known that nothing was paid.
-_TAKEN: LiteralString = (
-    "(SELECT coalesce(sum(refund.amount), 0) FROM refund WHERE refund.batch_id = %(batch_id)s"
-    " AND refund.currency = %(currency)s AND refund.status NOT IN ('failed', 'canceled'))"
-)
+async def take(conn: Connection, batch_id: str, currency: str, amount: Decimal, *, for_refund: str) -> bool:
+    """Count a refund's amount against the batch's limit; False when that would exceed it, and nothing is counted.
 
-
-async def take(conn: Connection, batch_id: str, currency: str, amount: Decimal) -> bool:
-    """Count an amount against the batch's limit; False when that would exceed it, and nothing is counted.
-
-    A batch with limits pays nothing in a currency without one. The row stays locked until the transaction ends, so
-    that no two refunds can share what is left.
+    The refund may be on record already, and counts once. A batch with limits pays nothing in a currency without one.
+    The row stays locked until the transaction ends, so that no two refunds can share what is left.
     """
-    params = {"batch_id": batch_id, "currency": currency, "amount": amount}
+    params = {"batch_id": batch_id, "currency": currency, "amount": amount, "refund_id": for_refund}
     quick = await conn.execute(
         "UPDATE batch_limit SET taken = taken + %(amount)s WHERE batch_id = %(batch_id)s"
         " AND currency = %(currency)s AND taken + %(amount)s <= max_total",
@@ -262,7 +269,8 @@ async def take(conn: Connection, batch_id: str, currency: str, amount: Decimal) 
         "SELECT FROM batch_limit WHERE batch_id = %(batch_id)s AND currency = %(currency)s FOR UPDATE", params
     )
     await conn.execute(
-        "UPDATE batch_limit SET taken = " + _TAKEN + " WHERE batch_id = %(batch_id)s AND currency = %(currency)s",
+        "UPDATE batch_limit SET taken = " + _TAKEN_BY_OTHERS + " WHERE batch_id = %(batch_id)s"
+        " AND currency = %(currency)s",
         params,
     )
     again = await conn.execute(

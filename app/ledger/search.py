@@ -1,5 +1,6 @@
 """Finding refunds: by what a request brings, by what callers filter for, and by what is left to do."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,7 +61,12 @@ class ByReference:
 
     refund_id: str
     fingerprint: bytes
-    command: RefundCommand
+    stored: str  #: its request, as it is kept
+
+    @property
+    def command(self) -> RefundCommand:
+        """Read the request; only on demand, because an upload may ask after thousands."""
+        return command_from(json.loads(self.stored))
 
 
 async def by_references(
@@ -68,13 +74,13 @@ async def by_references(
 ) -> Mapping[tuple[str, str], ByReference]:
     """Give the refunds that references belong to, by store id and reference."""
     cursor = await conn.execute(
-        "SELECT store_id, external_reference, id, fingerprint, command FROM refund"
+        "SELECT store_id, external_reference, id, fingerprint, command::text AS stored FROM refund"
         " WHERE tenant_id = %s AND external_reference = ANY(%s)",
         (tenant_id, list(references)),
     )
     return {
         (row["store_id"], row["external_reference"]): ByReference(
-            refund_id=row["id"], fingerprint=bytes(row["fingerprint"]), command=command_from(row["command"])
+            refund_id=row["id"], fingerprint=bytes(row["fingerprint"]), stored=row["stored"]
         )
         for row in await cursor.fetchall()
     }

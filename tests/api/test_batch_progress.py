@@ -5,14 +5,16 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from app import api
+from app.api.auth import KeyRing, still_admitted
 from app.api.batch_progress import changes
 from app.cli.processes import Server
 from app.flows import batch_results as flow_results
@@ -86,17 +88,39 @@ async def test_a_stream_without_changes_ends_after_a_while(gateway: Gateway, hel
     assert isinstance(batch, flow_results.BatchView)
 
     async def told(**options: Any) -> list[Any]:
-        asked = {"known": None, "stopping": lambda: False, "pause_s": 0.01, "still_s": 60.0, **options}
+        asked = {"known": None, "admitted": _yes, "stopping": lambda: False, "pause_s": 0.01, "still_s": 60.0}
+        asked |= options
         async with asyncio.timeout(5):
             return [event.event async for event in changes(gateway.rt, gateway.shop.caller, batch, **asked)]
 
     assert await told(still_s=0.05) == ["progress"]
     assert await told(stopping=lambda: True) == ["progress"]
+    assert await told(admitted=_no) == ["progress"]
     assert await told(known=(await _first_id(gateway, batch)), stopping=lambda: True) == []
 
 
+async def _yes() -> bool:
+    return True
+
+
+async def _no() -> bool:
+    return False
+
+
+async def test_a_key_that_was_revoked_is_not_admitted_any_more(gateway: Gateway) -> None:
+    key = await gateway.key("refunds:read")
+    state = SimpleNamespace(keys=KeyRing(remembered_s=-1), runtime=gateway.rt)
+    headers = [(b"authorization", f"Bearer {key}".encode())]
+    request = Request({"type": "http", "headers": headers, "app": SimpleNamespace(state=state)})
+    assert await still_admitted(request, "refunds:read")
+    assert not await still_admitted(request, "refunds:write")
+    async with gateway.rt.database.committing() as conn:
+        await conn.execute("UPDATE api_key SET revoked_at = now()")
+    assert not await still_admitted(request, "refunds:read")
+
+
 async def _first_id(gateway: Gateway, batch: flow_results.BatchView) -> str | None:
-    told = changes(gateway.rt, gateway.shop.caller, batch, known=None, stopping=lambda: True)
+    told = changes(gateway.rt, gateway.shop.caller, batch, known=None, admitted=_yes, stopping=lambda: True)
     return (await anext(told)).id
 
 

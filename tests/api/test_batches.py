@@ -318,6 +318,11 @@ async def test_a_held_batch_is_released_paused_resumed_and_canceled(gateway: Gat
     assert (await gateway.client.post(f"{where}/release")).json()["status"] == "running"
     assert (await gateway.client.post(f"{where}/pause", headers=writer)).json()["status"] == "paused"
     problem(await gateway.client.post(f"{where}/resume", json={"max_total": {"EUR": 1}}), 422, "invalid_request")
+    for unreadable in (b"{", b"\xff", b'{"max_total": {}, "max_total": {"EUR": "1"}}'):
+        headers = {"Content-Type": "application/json"}
+        answer = await gateway.client.post(f"{where}/resume", content=unreadable, headers=headers)
+        assert answer.status_code in (400, 422), unreadable
+        assert (await gateway.client.get(where)).json()["status"] == "paused"
     changed = {"max_total": {"eur": "8.00"}, "stop_if_over": "0.5"}
     assert (await gateway.client.post(f"{where}/resume", json=changed)).json()["status"] == "running"
     resumed = (await gateway.client.get(where)).json()

@@ -280,8 +280,8 @@ async def test_what_failed_does_not_use_up_the_limit(worker: Runtime, shop: Shop
     made = await make(worker, shop.caller, *rows[:2], stops=Stops(max_total={"EUR": Decimal("2.00")}))
     await over(worker, shop, made)
     async with worker.database.transaction() as conn:
-        assert not await rows_of_batches.take(conn, made.view.id, "EUR", Decimal("1.01"))
-        assert await rows_of_batches.take(conn, made.view.id, "EUR", Decimal("1.00"))
+        assert not await rows_of_batches.take(conn, made.view.id, "EUR", Decimal("1.01"), for_refund="rf_")
+        assert await rows_of_batches.take(conn, made.view.id, "EUR", Decimal("1.00"), for_refund="rf_")
 
 
 async def test_pause_and_cancel_leave_alone_what_was_not_taken_up(

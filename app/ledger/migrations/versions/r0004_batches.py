@@ -89,7 +89,8 @@ CREATE TABLE batch_item (
 );
 CREATE INDEX batch_item_waiting ON batch_item (store_id, batch_id, number) WHERE status = 'waiting';
 CREATE INDEX batch_item_refund ON batch_item (refund_id) WHERE refund_id IS NOT NULL;
-CREATE INDEX batch_item_unprocessed ON batch_item (batch_id) WHERE processed_at IS NULL;
+-- What was taken up and has not come to an end yet, of which there is little at any time.
+CREATE INDEX batch_item_unprocessed ON batch_item (batch_id) WHERE processed_at IS NULL AND status <> 'waiting';
 
 -- Who works on a store's items: one process at a time, so that all batches together keep to the store's limit.
 CREATE TABLE lane (
