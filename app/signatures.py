@@ -95,6 +95,23 @@ def is_usable(secret: str, verification: Verification) -> bool:
         return False
 
 
+def proves_header(verification: Verification, header: str) -> bool:
+    """Say whether a message that is genuine proves a header as well.
+
+    A header that is not signed can be changed by whoever has recorded a message. Behind a bearer token nothing is
+    signed: who has that can send anything.
+    """
+    match verification:
+        case Standard():
+            return header.lower() == "webhook-id"
+        case Hmac():
+            return False
+        case Bearer():
+            return True
+        case _:
+            assert_never(verification)
+
+
 def is_genuine(
     verification: Verification,
     secrets: Iterable[str],

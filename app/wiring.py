@@ -35,7 +35,7 @@ _IDLE_POOL_AGE = timedelta(minutes=5)
 #: How often a process that works looks for events that have no place in the feed yet.
 _RELAY_EVERY_S = 0.5
 #: Procrastinate's own connections per process: two per worker, and some for jobs that are deferred by themselves.
-_JOB_CONNECTIONS = 8
+_JOB_CONNECTIONS = 10
 
 
 class SealingKeysMissing(Exception):
@@ -83,6 +83,8 @@ class Stores:
         #: Stores that the ledger has as out of reach, as far as this process knows.
         self._unreachable: set[str] = set()
         self._telling: set[asyncio.Task[None]] = set()
+        #: One at a time and in their order: an outage's end must not be on record before its beginning.
+        self._turn_to_tell = asyncio.Lock()
 
     async def aclose(self) -> None:
         """Wait until everything that was noticed about stores is on record."""
@@ -171,7 +173,7 @@ class Stores:
     async def _tell(self, row: tenants.StoreRow, *, recovered: bool) -> None:
         mark = store_health.mark_recovered if recovered else store_health.mark_unreachable
         try:
-            async with self._database.transaction() as conn:
+            async with self._turn_to_tell, self._database.transaction() as conn:
                 await mark(conn, row.tenant_id, row.id, row.name)
         except OUTAGES:
             # What the row says is read again with the store's own row; the next exchange then tells of it.

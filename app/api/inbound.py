@@ -1,5 +1,6 @@
 """Messages of other systems: sources, what they send, what became of it, and replays."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -47,7 +48,15 @@ from app.api.values import MESSAGE_ID_PATTERN, SOURCE_ID_PATTERN
 from app.flows import sources, take_in
 from app.flows.content import request_fingerprint
 from app.flows.results import KeyReused, StoreNotFound
-from app.flows.sources import NameTaken, Reading, SecretUnusable, SourceMade, SourceNotFound, secrets_of
+from app.flows.sources import (
+    HeaderUnproved,
+    NameTaken,
+    Reading,
+    SecretUnusable,
+    SourceMade,
+    SourceNotFound,
+    secrets_of,
+)
 from app.ledger import inbound as ledger
 from app.ledger.inbound import Message, Source
 from app.signatures import is_genuine, verification_from
@@ -97,7 +106,9 @@ async def _source(request: Request, source_id: str) -> Source:
     return found
 
 
-def _problem(no: SourceNotFound | NameTaken | StoreNotFound | SecretUnusable | KeyReused) -> Problem:
+def _problem(
+    no: SourceNotFound | NameTaken | StoreNotFound | SecretUnusable | HeaderUnproved | KeyReused,
+) -> Problem:
     match no:
         case SourceNotFound():
             return Problem("source_not_found", source_id=no.source_id[:64])
@@ -106,6 +117,12 @@ def _problem(no: SourceNotFound | NameTaken | StoreNotFound | SecretUnusable | K
         case SecretUnusable():
             message = "Secrets of Standard Webhooks are base64 of at least 16 bytes, usually behind whsec_."
             return invalid_request([InputFault(code="malformed_value", pointer="/secret", message=message)])
+        case HeaderUnproved():
+            message = (
+                f"The header {no.header} is not signed: a recorded message could come again under another one. Take "
+                "an id of the body, or leave it out: the same body is the same message then."
+            )
+            return invalid_request([InputFault(code="malformed_value", pointer="/dedupe/header", message=message)])
         case _:
             return problem_of(no)
 
@@ -251,7 +268,7 @@ async def test_source(request: Request, source: SourceInPath) -> InboundTestView
     Signatures are not looked at; the order is not either.
     """
     found = await _source(request, source)
-    understood = understand(found, _headers(request), await request.body())
+    understood = await asyncio.to_thread(understand, found, _headers(request), await request.body())
     async with runtime_of(request).database.reading() as conn:
         before = await ledger.message_by_key(conn, found, understood.dedupe_key)
     return inbound_test_view(understood, before)
@@ -359,7 +376,7 @@ async def receive_message(request: Request, response: Response, source: Unchecke
     ):
         raise Problem("not_verified")
     cast("RateLimit", request.app.state.rate_limit).take(found.id, trace_of(request.scope))
-    kept, is_new = await take_in.receive(rt, found, arrival_of(found, headers, body))
+    kept, is_new = await take_in.receive(rt, found, await arrival_of(found, headers, body))
     if not is_new:
         response.headers["Idempotent-Replayed"] = "true"
     return MessageReceiptView(id=kept.id, received_at=kept.received_at)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, assert_never
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.api.inbound_mapping import NoExpression, check_expression
+from app.api.inbound_expressions import NoExpression, check_expression
 from app.api.schemas import Body, RefundBody
 from app.api.values import STORE_PATTERN, StoreName
 from app.flows.sources import Reading
@@ -88,7 +88,10 @@ VerificationBody = Annotated[
 class DedupeBody(Body):
     """Where a message's own id is to be found; one of the two."""
 
-    header: HeaderName | None = None
+    header: Annotated[
+        HeaderName | None,
+        Field(description="One that is signed: `webhook-id` of Standard Webhooks; any behind a bearer token."),
+    ] = None
     expression: Annotated[Expression | None, Field(description="JMESPath over the body.")] = None
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """Messages on their way in, and read once more: understood here, kept and carried out by the flow."""
 
+import asyncio
 from collections.abc import Mapping
 
 from app.api.inbound_mapping import understand
@@ -18,9 +19,9 @@ class BodyForgotten(Exception):
     """The message's body is no longer kept, so that it cannot be read again."""
 
 
-def arrival_of(source: Source, headers: Mapping[str, str], body: bytes) -> Arrival:
+async def arrival_of(source: Source, headers: Mapping[str, str], body: bytes) -> Arrival:
     """Read a message, and say what is to be kept of it; `headers` have their names in lower case."""
-    understood = understand(source, headers, body)
+    understood = await asyncio.to_thread(understand, source, headers, body)
     kept = _KEPT_HEADERS
     if source.dedupe is not None and "header" in source.dedupe:
         kept |= {str(source.dedupe["header"]).lower()}
@@ -42,7 +43,7 @@ async def read_anew(rt: Runtime, source: Source, before: Message) -> Message:
         return before
     if before.body is None:
         raise BodyForgotten
-    understood = understand(source, before.headers, before.body)
+    understood = await asyncio.to_thread(understand, source, before.headers, before.body)
     after = await take_in.replay(rt, before, understood.outcome)
     if after is not None:
         return after

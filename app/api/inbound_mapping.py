@@ -8,14 +8,13 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-import jmespath  # type: ignore[import-untyped]
 from fastapi.exceptions import RequestValidationError
-from jmespath import functions
 from pydantic import ValidationError
 
 from app.api.faults import faults_of
+from app.api.inbound_expressions import Evaluation, WrittenNumber, why
 from app.api.problems import InputFault
 from app.api.reading import Unreadable, pointer_token, read_json
 from app.api.schemas import RefundBody, to_command
@@ -28,53 +27,7 @@ _AMOUNTS = frozenset({"amount", "goodwill", "shipping", "fees", "expected_refund
 #: What stands below these is the caller's own.
 _FREE = frozenset({"metadata", "store_meta_data"})
 _LONGEST_KEY = 200
-_LONGEST_MESSAGE = 500
 _UNPRINTABLE = re.compile(r"[^!-~]")
-
-
-class WrittenNumber(float):
-    """A fraction of a message's JSON: a float to JMESPath, and its own text to us."""
-
-    __slots__ = ("text",)
-    text: str
-
-    def __new__(cls, text: str) -> Self:
-        """Keep the text."""
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-
-class _Functions(functions.Functions):  # type: ignore[misc]
-    """JMESPath's functions, for which a WrittenNumber is a number; `to_string` gives its text."""
-
-    def _get_allowed_pytypes(self, types: Any) -> tuple[list[str], list[tuple[str, ...]]]:
-        plain, inner = super()._get_allowed_pytypes(types)
-        if "float" in plain:
-            plain.append(WrittenNumber.__name__)
-        return plain, [(*names, WrittenNumber.__name__) if "float" in names else names for names in inner]
-
-    def _convert_to_jmespath_type(self, pyobject: str) -> str:
-        return "number" if pyobject == WrittenNumber.__name__ else str(super()._convert_to_jmespath_type(pyobject))
-
-    @functions.signature({"types": []})  # type: ignore[untyped-decorator]
-    def _func_to_string(self, value: Any) -> str:
-        return value.text if isinstance(value, WrittenNumber) else str(super()._func_to_string(value))
-
-
-_OPTIONS = jmespath.Options(custom_functions=_Functions())
-
-
-class NoExpression(Exception):
-    """A text is no JMESPath expression; the message says where it goes wrong."""
-
-
-def check_expression(text: str) -> None:
-    """Raise NoExpression for what JMESPath cannot read."""
-    try:
-        jmespath.compile(text)
-    except (jmespath.exceptions.JMESPathError, ValueError, RecursionError) as error:
-        raise NoExpression(_first_line(error)) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,29 +45,30 @@ def understand(source: Source, headers: Mapping[str, str], body: bytes) -> Under
     `headers` have their names in lower case.
     """
     document = read_json(body, parse_float=WrittenNumber)
-    key = _dedupe_key(source, headers, body, document)
+    evaluation = Evaluation()
+    key = _dedupe_key(source, headers, body, document, evaluation)
     if isinstance(document, Unreadable):
         failure = _failure("invalid_json", "The message cannot be read.", document.faults, place="message")
         return Understood(dedupe_key=key, request=None, outcome=Outcome(failure=failure))
     try:
-        request = _mapped(source, document)
+        request = _mapped(source, document, evaluation)
     except Exception as error:  # an expression can fail in any way on a body it was not written for
-        failure = {"code": "mapping_failed", "message": f"The mapping fails on this message: {_first_line(error)}"}
+        failure = {"code": "mapping_failed", "message": f"The mapping fails on this message: {why(error)}"}
         return Understood(dedupe_key=key, request=None, outcome=Outcome(failure=failure))
     return Understood(dedupe_key=key, request=request, outcome=Outcome() if request is None else _judged(request))
 
 
-def _mapped(source: Source, document: Any) -> Any:
+def _mapped(source: Source, document: Any, evaluation: Evaluation) -> Any:
     """Give the refund's body that a message maps to; None when it is about no refund."""
     mapping = source.mapping
     only_if = mapping.get("only_if")
-    if only_if is not None and not _search(only_if, document):
+    if only_if is not None and not evaluation.search(only_if, document):
         return None
     fields = mapping.get("fields")
     if fields is None:
-        request = _search(mapping["expression"], document)
+        request = evaluation.search(mapping["expression"], document)
     else:
-        request = {name: _search(expression, document) for name, expression in fields.items()}
+        request = {name: evaluation.search(expression, document) for name, expression in fields.items()}
         request = request if any(value is not None for value in request.values()) else None
     if not isinstance(request, dict):
         return request
@@ -123,10 +77,6 @@ def _mapped(source: Source, document: Any) -> Any:
     if source.store is not None:
         request.setdefault("store", source.store)
     return _with_amounts(request) if mapping.get("amounts_as_numbers") else request
-
-
-def _search(expression: str, document: Any) -> Any:
-    return jmespath.compile(expression).search(document, options=_OPTIONS)
 
 
 def _with_amounts(value: Any) -> Any:
@@ -193,9 +143,9 @@ def _failure(code: str, message: str, faults: Any, *, place: str) -> dict[str, A
     return {"code": code, "message": message, "errors": errors}
 
 
-def _dedupe_key(source: Source, headers: Mapping[str, str], body: bytes, document: Any) -> str:
+def _dedupe_key(source: Source, headers: Mapping[str, str], body: bytes, document: Any, evaluation: Evaluation) -> str:
     """Give what makes a message the same as another: its own id, else the SHA-256 of its body."""
-    own = _own_id(source, headers, document)
+    own = _own_id(source, headers, document, evaluation)
     if not own:
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
     if len(own) > _LONGEST_KEY or _UNPRINTABLE.search(own):
@@ -203,7 +153,7 @@ def _dedupe_key(source: Source, headers: Mapping[str, str], body: bytes, documen
     return f"id:{own}"
 
 
-def _own_id(source: Source, headers: Mapping[str, str], document: Any) -> str:
+def _own_id(source: Source, headers: Mapping[str, str], document: Any, evaluation: Evaluation) -> str:
     if source.dedupe is None:
         return headers.get("webhook-id", "") if source.verification["kind"] == "standard" else ""
     if "header" in source.dedupe:
@@ -211,14 +161,9 @@ def _own_id(source: Source, headers: Mapping[str, str], document: Any) -> str:
     if isinstance(document, Unreadable):
         return ""
     try:
-        found = _search(str(source.dedupe["expression"]), document)
+        found = evaluation.search(str(source.dedupe["expression"]), document)
     except Exception:
         return ""
     if isinstance(found, WrittenNumber):
         return found.text
     return str(found) if isinstance(found, (str, int)) and not isinstance(found, bool) else ""
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:_LONGEST_MESSAGE]

@@ -26,6 +26,7 @@ ApiCode = Literal[
     "webhook_endpoint_disabled",
     "delivery_not_found",
     "replay_too_large",
+    "too_many_endpoints",
     "store_refund_not_found",
     "no_store_refund",
     "source_not_found",

@@ -113,6 +113,12 @@ REQUEST_PROBLEMS: Mapping[ProblemCode, ProblemType] = {
         "The endpoint has no delivery of this id; finished ones are forgotten after some weeks.",
         "Look for it with GET /v1/webhook-endpoints/{endpoint_id}/deliveries, or replay the time in which it was.",
     ),
+    "too_many_endpoints": ProblemType(
+        409,
+        "There are too many webhook endpoints",
+        "The tenant has `limit` webhook endpoints, as many as it can have; nothing was added.",
+        "Delete one that is no longer used, or have one receiver pass the events on.",
+    ),
     "replay_too_large": ProblemType(
         422,
         "There are too many events to replay at once",

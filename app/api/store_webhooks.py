@@ -49,7 +49,7 @@ class WebhookTakenView(View):
 )
 async def receive_webhook(
     request: Request,
-    store: Annotated[str, Path(description="The store's id, or its name where only one tenant has one of it.")],
+    store: Annotated[str, Path(description="The store's id, or its name.")],
 ) -> WebhookTakenView:
     """Take a webhook of a WooCommerce store, and have the order that it names read from the store.
 

@@ -43,6 +43,7 @@ from app.flows.endpoints import (
     EndpointNotFound,
     EndpointView,
     ReplayTooLarge,
+    TooManyEndpoints,
     UrlRefused,
 )
 from app.flows.results import KeyReused, StoreNotFound
@@ -54,7 +55,16 @@ _ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
 _DELIVERY_ID_PATTERN = r"^wd_[1-9][0-9]{0,17}$"
 _DELIVERY_ID = re.compile(_DELIVERY_ID_PATTERN)
 
-_No = EndpointNotFound | DeliveryNotFound | EndpointDisabled | ReplayTooLarge | UrlRefused | StoreNotFound | KeyReused
+_No = (
+    EndpointNotFound
+    | DeliveryNotFound
+    | EndpointDisabled
+    | ReplayTooLarge
+    | TooManyEndpoints
+    | UrlRefused
+    | StoreNotFound
+    | KeyReused
+)
 
 
 async def _endpoint_id(
@@ -96,6 +106,8 @@ def _refuse(no: _No) -> NoReturn:
         case ReplayTooLarge():
             detail = f"More than {no.limit} events fall into the time; none of them was replayed."
             raise Problem("replay_too_large", detail, limit=no.limit)
+        case TooManyEndpoints():
+            raise Problem("too_many_endpoints", f"The tenant has {no.limit} webhook endpoints.", limit=no.limit)
         case UrlRefused():
             raise invalid_request([InputFault(code="malformed_value", pointer="/url", message=no.why)])
         case StoreNotFound() | KeyReused():
@@ -116,7 +128,13 @@ def _answered(view: EndpointView, response: Response) -> WebhookEndpointView:
     status_code=201,
     **docs.documented(
         "admin",
-        [*docs.OF_BODIES, "store_not_found", "idempotency_key_reused", "webhook_endpoint_not_found"],
+        [
+            *docs.OF_BODIES,
+            "store_not_found",
+            "idempotency_key_reused",
+            "webhook_endpoint_not_found",
+            "too_many_endpoints",
+        ],
         answers={
             201: {
                 "description": "The endpoint, with its `secret`: shown once, and not when the request is repeated.",

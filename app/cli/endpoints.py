@@ -15,7 +15,7 @@ from app.cli.screen import AsJson, note, show_facts, show_json, show_table, text
 from app.domain.delivery import EVENT_FAMILIES, EVENT_TYPE_PATTERN
 from app.flows import endpoints as flow
 from app.flows import relay
-from app.flows.endpoints import EndpointDraft, EndpointNotFound, EndpointView, UrlRefused
+from app.flows.endpoints import EndpointDraft, EndpointNotFound, EndpointView, TooManyEndpoints, UrlRefused
 from app.flows.results import StoreNotFound
 from app.ledger import feed
 from app.ledger.deliveries import Attempt
@@ -64,6 +64,10 @@ async def add(
             raise Ended(Exit.USAGE, made.why)
         case StoreNotFound():
             raise Ended(Exit.NOT_FOUND, f"The tenant {tenant!r} has no store {made.store!r}.")
+        case TooManyEndpoints():
+            raise Ended(
+                Exit.REFUSED, f"The tenant {tenant!r} has {made.limit} webhook endpoints, and cannot have more."
+            )
         case _:
             raise AssertionError(made)
 

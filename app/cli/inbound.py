@@ -50,6 +50,8 @@ async def add(tenant: TenantName, file: File, *, as_json: AsJson = False) -> Non
             raise Ended(Exit.REFUSED, f"The tenant {tenant!r} has a source {made.name!r} already.")
         case sources.SecretUnusable():
             raise Ended(Exit.USAGE, "The secret is not base64, as Standard Webhooks' secrets are.")
+        case sources.HeaderUnproved():
+            raise Ended(Exit.USAGE, f"dedupe/header: {made.header} is not signed; take an id of the body, or none.")
         case _:
             raise Ended(Exit.NOT_FOUND, f"The tenant {tenant!r} has no store {body.store!r}.")
     view = source_with_secret_view(made)

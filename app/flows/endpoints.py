@@ -18,6 +18,9 @@ from app.ledger import deliveries, endpoints, keys, tenants
 from app.ledger.deliveries import Attempt, Delivery
 from app.ledger.endpoints import Endpoint, Settled
 
+#: Endpoints of one tenant (about: two that are added at the same time do not see each other). Each of them makes a
+#: delivery of every event, and one that hangs keeps a job.
+ENDPOINTS_MAX = 50
 #: Deliveries that one replay may ask for.
 REPLAY_LIMIT = 50_000
 
@@ -83,16 +86,36 @@ class ReplayTooLarge:
     limit: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooManyEndpoints:
+    """The tenant has as many endpoints as it can have."""
+
+    limit: int
+
+
+class _Full(Exception):
+    """Rolls a creation back, the claimed key with it."""
+
+
 Changed = EndpointView | EndpointNotFound | StoreNotFound | UrlRefused
 
 
 async def create(
     rt: Runtime, caller: Caller, draft: EndpointDraft, *, idempotency_key: str | None, fingerprint: bytes
-) -> EndpointView | KeyReused | EndpointNotFound | StoreNotFound | UrlRefused:
+) -> EndpointView | KeyReused | EndpointNotFound | StoreNotFound | UrlRefused | TooManyEndpoints:
     """Add an endpoint, with the secret that is shown this once. EndpointNotFound: the key's endpoint was deleted."""
     refused = unfit(rt, draft.url)
     if refused is not None:
         return refused
+    try:
+        return await _create(rt, caller, draft, idempotency_key, fingerprint)
+    except _Full:
+        return TooManyEndpoints(limit=ENDPOINTS_MAX)
+
+
+async def _create(
+    rt: Runtime, caller: Caller, draft: EndpointDraft, idempotency_key: str | None, fingerprint: bytes
+) -> EndpointView | KeyReused | EndpointNotFound | StoreNotFound:
     endpoint_id, secret = endpoints.new_endpoint_id(), new_secret()
     async with rt.database.transaction() as conn:
         settled = await _settled(conn, caller, draft)
@@ -104,6 +127,8 @@ async def create(
                 return KeyReused(resource_id=claimed.resource_id)
             if not claimed.first:
                 return await _again(conn, caller, claimed.resource_id)
+        if await endpoints.count(conn, caller.tenant_id) >= ENDPOINTS_MAX:
+            raise _Full
         sealed = rt.sealer.seal(secret.encode(), aad=endpoint_id)
         endpoint = await endpoints.add(
             conn, caller.tenant_id, endpoint_id, settled, sealed=sealed, created_by=caller.actor

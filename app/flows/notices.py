@@ -7,6 +7,7 @@ that is taken from one is the id of an order or a refund; the order is then read
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 TASK = "reread_order"
 #: Keeps two workers from the same look at the same time; a worker that dies frees it after this.
 _LEASE = timedelta(seconds=45)
+#: Looks at one store at a time, by all processes together: a slow one must not keep all workers.
+_AT_A_TIME = 4
 _FIRST_WAIT_S = 5.0
 _LONGEST_WAIT_S = 900.0
 _GIVEN_UP_AFTER = timedelta(days=1)
@@ -59,16 +62,15 @@ Noticed = Literal["looked", "repeated", "ignored"]
 async def receive(rt: Runtime, store: str, notice: Notice) -> Noticed | None:
     """Take a store's notice, and have what it names looked at; None when it is not the store's own.
 
-    `store` is the store's id, or its name where only one tenant has one of it. The same snapshot of an order twice is
-    one notice for ever; the notices of actions say the same for every refund of an order, so each of them brings a
-    look, unless one is waiting.
+    `store` is the store's id, or its name: of several tenants' stores of a name it is the one whose secret fits, so
+    that nobody can cut off a store by giving one of his own its name. The same snapshot of an order twice is one notice
+    for ever; the notices of actions say the same for every refund of an order, so each of them brings a look, unless
+    one is waiting.
     """
     async with rt.database.reading() as conn:
-        secret = await _secret(conn, store)
+        known = await _secrets(conn, store)
+    secret = next((secret for secret in known if _is_signed(rt, secret, notice)), None)
     if secret is None:
-        return None
-    plain = rt.sealer.open(secret.secret, aad=secret.store_id).decode()
-    if not is_from_woocommerce(notice.signature, plain, notice.body):
         return None
     subject = subject_of(notice)
     async with rt.database.transaction() as conn:
@@ -91,18 +93,20 @@ async def receive(rt: Runtime, store: str, notice: Notice) -> Noticed | None:
     return outcome
 
 
-async def _secret(conn: Connection, store: str) -> notices.WebhookSecret | None:
-    """Give the webhook secret of a store that is in use."""
-    store_id = store
+async def _secrets(conn: Connection, store: str) -> Sequence[notices.WebhookSecret]:
+    """Give the webhook secrets of the stores in use that an address may mean."""
     if not store.startswith("st_"):
-        named = await notices.stores_by_name(conn, store)
-        if len(named) != 1:
-            return None
-        store_id = named[0]
-    row = await tenants.store_by_id(conn, store_id)
+        return await notices.secrets_by_name(conn, store)
+    row = await tenants.store_by_id(conn, store)
     if row is None or row.disabled_at is not None:
-        return None
-    return await notices.secret_of(conn, store_id)
+        return ()
+    kept = await notices.secret_of(conn, store)
+    return () if kept is None else (kept,)
+
+
+def _is_signed(rt: Runtime, secret: notices.WebhookSecret, notice: Notice) -> bool:
+    plain = rt.sealer.open(secret.secret, aad=secret.store_id).decode()
+    return is_from_woocommerce(notice.signature, plain, notice.body)
 
 
 def subject_of(notice: Notice) -> tuple[LookKind, str] | None:
@@ -148,25 +152,38 @@ async def reread(rt: Runtime, store_id: str, kind: LookKind, subject: str) -> No
     A store that cannot be read is asked again, less and less often, for a day.
     """
     async with rt.database.committing() as conn:
-        look = await notices.take(conn, store_id, kind, subject, lease=_LEASE)
+        look = await notices.take(conn, store_id, kind, subject, lease=_LEASE, at_a_time=_AT_A_TIME)
     if look is None:
         return
     try:
+        await _carry_out(rt, look)
+    finally:
+        # The next one may have been turned away while this one was under way.
+        async with rt.database.transaction() as conn:
+            for following in await notices.due(conn, limit=1, of_a_store=1, store_id=store_id):
+                await _nudge(rt, conn, *following)
+
+
+async def _carry_out(rt: Runtime, look: Look) -> None:
+    try:
         await _look(rt, look)
-    except LookupError:
-        log.info("notice.dropped", store_id=store_id, why="The store is disabled.")
     except OrderNotFound:
-        log.info("notice.dropped", store_id=store_id, kind=kind, subject=subject, why="The store has no such order.")
+        facts = {"store_id": look.store_id, "kind": look.kind, "subject": look.subject}
+        log.info("notice.dropped", **facts, why="The store has no such order.")
     except StoreError as error:
         await _try_again(rt, look, error)
         return
     async with rt.database.transaction() as conn:
         if not await notices.done(conn, look):
-            await _nudge(rt, conn, store_id, kind, subject)
+            await _nudge(rt, conn, look.store_id, look.kind, look.subject)
 
 
 async def _look(rt: Runtime, look: Look) -> None:
-    store, policy = await rt.stores.open(look.store_id)
+    try:
+        store, policy = await rt.stores.open(look.store_id)
+    except LookupError:
+        log.info("notice.dropped", store_id=look.store_id, why="The store is disabled.")
+        return
     async with rt.database.reading() as conn:
         row = await tenants.store_by_id(conn, look.store_id)
     assert row is not None
@@ -227,7 +244,7 @@ async def _try_again(rt: Runtime, look: Look, error: StoreError) -> None:
 async def sweep(rt: Runtime) -> int:
     """Have looked at what is due and whose job died; gives how much that is."""
     async with rt.database.transaction() as conn:
-        due = await notices.due(conn, limit=500)
+        due = await notices.due(conn, limit=500, of_a_store=_AT_A_TIME)
         for store_id, kind, subject in due:
             await _nudge(rt, conn, store_id, kind, subject)
     return len(due)

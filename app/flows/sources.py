@@ -11,7 +11,7 @@ from app.flows.results import Caller, KeyReused, StoreNotFound
 from app.flows.runtime import Runtime
 from app.ledger import inbound, keys, tenants
 from app.ledger.inbound import Source
-from app.signatures import is_usable, new_secret, verification_from
+from app.signatures import is_usable, new_secret, proves_header, verification_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +64,31 @@ class SecretUnusable:
     """The secret is not one that the source's kind of verification can be done with."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderUnproved:
+    """The header that messages are to be told apart by is not signed.
+
+    Whoever has recorded a message could send it again under another one, and have it taken for a second refund.
+    """
+
+    header: str
+
+
+def _unproved(new: Reading) -> HeaderUnproved | None:
+    header = (new.dedupe or {}).get("header")
+    if header is None or proves_header(verification_from(new.verification), header):
+        return None
+    return HeaderUnproved(header=header)
+
+
 async def create(
     rt: Runtime, caller: Caller, new: Reading, *, secret: str | None, idempotency_key: str | None, fingerprint: bytes
-) -> SourceMade | KeyReused | NameTaken | StoreNotFound | SecretUnusable:
+) -> SourceMade | KeyReused | NameTaken | StoreNotFound | SecretUnusable | HeaderUnproved:
     """Add a source; its refunds may be of the stores that the caller may use now, and of no others."""
     verification = verification_from(new.verification)
+    unproved = _unproved(new)
+    if unproved is not None:
+        return unproved
     if secret is not None and not is_usable(secret, verification):
         return SecretUnusable()
     source_id = f"src_{ULID()}"
@@ -127,8 +147,11 @@ def _may_see(caller: Caller, source: Source) -> bool:
 
 async def change(
     rt: Runtime, source: Source, new: Reading
-) -> Source | SourceNotFound | NameTaken | StoreNotFound | SecretUnusable:
+) -> Source | SourceNotFound | NameTaken | StoreNotFound | SecretUnusable | HeaderUnproved:
     """Replace how a source's messages are read."""
+    unproved = _unproved(new)
+    if unproved is not None:
+        return unproved
     async with rt.database.reading() as conn:
         store = None if new.store is None else await tenants.store_by_name(conn, source.tenant_id, new.store)
     if new.store is not None and (store is None or (source.store_ids is not None and store.id not in source.store_ids)):

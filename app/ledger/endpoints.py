@@ -83,6 +83,15 @@ async def add(
     return _endpoint(row)
 
 
+async def count(conn: Connection, tenant_id: str) -> int:
+    """Count a tenant's endpoints, in use or not."""
+    row = await (
+        await conn.execute("SELECT count(*) AS count FROM webhook_endpoint WHERE tenant_id = %s", (tenant_id,))
+    ).fetchone()
+    assert row is not None
+    return int(row["count"])
+
+
 async def page(
     conn: Connection, tenant_id: str, *, within: Collection[str] | None, limit: int, after: str | None
 ) -> list[Endpoint]:

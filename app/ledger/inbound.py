@@ -366,7 +366,11 @@ async def due_messages(conn: Connection, *, limit: int) -> Sequence[str]:
 async def forget_bodies(conn: Connection, *, older_than: timedelta, limit: int) -> int:
     """Drop what settled messages said; their keys stay, so that none is taken in twice. Gives how many those were."""
     cursor = await conn.execute(
-        "UPDATE inbound_message SET body = NULL, command = NULL, headers = '{}' WHERE id IN (SELECT id"
+        "UPDATE inbound_message SET body = NULL, command = NULL, headers = '{}',"
+        # What was wrong may quote what was said.
+        " failure = CASE WHEN failure IS NOT NULL THEN"
+        "   jsonb_build_object('code', failure -> 'code', 'message', 'What was wrong is no longer kept.') END"
+        " WHERE id IN (SELECT id"
         " FROM inbound_message WHERE body IS NOT NULL AND status <> 'received' AND received_at < clock_timestamp() - %s"
         " ORDER BY received_at LIMIT %s FOR UPDATE SKIP LOCKED)",
         (older_than, limit),

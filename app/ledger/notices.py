@@ -61,10 +61,14 @@ async def secret_of(conn: Connection, store_id: str) -> WebhookSecret | None:
     return None if row is None else WebhookSecret(**row)
 
 
-async def stores_by_name(conn: Connection, name: str) -> Sequence[str]:
-    """Give the ids of the stores of this name that are in use; several tenants may have one."""
-    cursor = await conn.execute("SELECT id FROM store WHERE name = %s AND disabled_at IS NULL LIMIT 2", (name,))
-    return [row["id"] for row in await cursor.fetchall()]
+async def secrets_by_name(conn: Connection, name: str) -> Sequence[WebhookSecret]:
+    """Give the sealed secrets of the stores of this name that are in use; several tenants may have one."""
+    cursor = await conn.execute(
+        "SELECT store_id, secret, base_url FROM store_webhooks JOIN store ON store.id = store_id"
+        " WHERE store.name = %s AND store.disabled_at IS NULL ORDER BY store_id",
+        (name,),
+    )
+    return [WebhookSecret(**row) for row in await cursor.fetchall()]
 
 
 async def note(conn: Connection, store_id: str, *, webhook_id: str, topic: str, body_hash: bytes) -> int:
@@ -94,13 +98,20 @@ async def ask(conn: Connection, store_id: str, kind: LookKind, subject: str) -> 
     )
 
 
-async def take(conn: Connection, store_id: str, kind: LookKind, subject: str, *, lease: timedelta) -> Look | None:
-    """Take up a look that is due; until the lease ends nobody else does. None when there is nothing to be done."""
+async def take(
+    conn: Connection, store_id: str, kind: LookKind, subject: str, *, lease: timedelta, at_a_time: int
+) -> Look | None:
+    """Take up a look that is due; until the lease ends nobody else does. None when there is nothing to be done.
+
+    None as well while (about) `at_a_time` looks at the store are under way: it stays due then.
+    """
     cursor = await conn.execute(
-        "UPDATE store_look SET attempts = attempts + 1, due_at = clock_timestamp() + %s"
-        " WHERE store_id = %s AND kind = %s AND subject = %s AND due_at <= clock_timestamp()"
+        "UPDATE store_look SET attempts = attempts + 1, due_at = clock_timestamp() + %(lease)s, leased = true"
+        " WHERE store_id = %(store)s AND kind = %(kind)s AND subject = %(subject)s AND due_at <= clock_timestamp()"
+        " AND (SELECT count(*) FROM store_look AS other WHERE other.store_id = %(store)s AND other.leased"
+        "   AND other.due_at > clock_timestamp()) < %(at_a_time)s"
         " RETURNING store_id, kind, subject, asked, attempts, first_at, clock_timestamp() AS now",
-        (lease, store_id, kind, subject),
+        {"lease": lease, "store": store_id, "kind": kind, "subject": subject, "at_a_time": at_a_time},
     )
     row = await cursor.fetchone()
     return None if row is None else Look(**row)
@@ -117,7 +128,7 @@ async def done(conn: Connection, look: Look) -> bool:
     if cursor.rowcount == 1:
         return True
     cursor = await conn.execute(
-        "UPDATE store_look SET due_at = clock_timestamp(), attempts = 0, first_at = clock_timestamp()"
+        "UPDATE store_look SET due_at = clock_timestamp(), leased = false, attempts = 0, first_at = clock_timestamp()"
         " WHERE store_id = %(store)s AND kind = %(kind)s AND subject = %(subject)s",
         key,
     )
@@ -127,19 +138,24 @@ async def done(conn: Connection, look: Look) -> bool:
 async def postpone(conn: Connection, look: Look, *, wait: timedelta) -> datetime | None:
     """Have a look taken up again later, and give when; None when somebody else has it."""
     cursor = await conn.execute(
-        "UPDATE store_look SET due_at = clock_timestamp() + %s WHERE store_id = %s AND kind = %s AND subject = %s"
-        " AND attempts = %s RETURNING due_at",
+        "UPDATE store_look SET due_at = clock_timestamp() + %s, leased = false"
+        " WHERE store_id = %s AND kind = %s AND subject = %s AND attempts = %s RETURNING due_at",
         (wait, look.store_id, look.kind, look.subject, look.attempts),
     )
     row = await cursor.fetchone()
     return None if row is None else row["due_at"]
 
 
-async def due(conn: Connection, *, limit: int) -> Sequence[tuple[str, LookKind, str]]:
-    """Name the looks that are due, longest first."""
+async def due(
+    conn: Connection, *, limit: int, of_a_store: int, store_id: str | None = None
+) -> Sequence[tuple[str, LookKind, str]]:
+    """Name looks that are due, longest first, and not more `of_a_store` than that; of one store, or of all."""
     cursor = await conn.execute(
-        "SELECT store_id, kind, subject FROM store_look WHERE due_at <= clock_timestamp() ORDER BY due_at LIMIT %s",
-        (limit,),
+        "SELECT store_id, kind, subject"
+        " FROM (SELECT *, row_number() OVER (PARTITION BY store_id ORDER BY due_at) AS n FROM store_look"
+        "   WHERE due_at <= clock_timestamp() AND (%(store)s::text IS NULL OR store_id = %(store)s)) AS due"
+        " WHERE n <= %(of_a_store)s ORDER BY due_at LIMIT %(limit)s",
+        {"limit": limit, "of_a_store": of_a_store, "store": store_id},
     )
     return [(row["store_id"], row["kind"], row["subject"]) for row in await cursor.fetchall()]
 

@@ -149,13 +149,56 @@ async def test_without_an_id_of_its_own_a_message_is_known_by_its_bytes(gateway:
 
 
 async def test_a_message_can_be_known_by_a_header(gateway: Gateway) -> None:
-    source = await add(gateway, dedupe={"header": "X-Event"})
-    await send(gateway, source, b"{}", **{"X-Event": "e 1"})
+    source = await add(gateway, dedupe={"header": "X-Event"}, verification={"kind": "bearer", "header": "X-Token"})
+    token = {"X-Token": SECRET}
+    await send(gateway, source, b"{}", **{"X-Event": "e 1"}, **token)
 
-    assert (await send(gateway, source, b"[]", **{"x-event": "e 1"})).headers["idempotent-replayed"] == "true"
+    again = await send(gateway, source, b"[]", **{"x-event": "e 1"}, **token)
+    assert again.headers["idempotent-replayed"] == "true"
     kept = (await messages(gateway, source))[0]
     assert kept["headers"]["x-event"] == "e 1"
-    assert "x-signature" not in kept["headers"]
+    assert "x-token" not in kept["headers"]
+
+
+@pytest.mark.parametrize("kind", [SOURCE["verification"], {"kind": "standard"}])
+async def test_a_header_that_is_not_signed_tells_no_messages_apart(gateway: Gateway, kind: dict[str, Any]) -> None:
+    unsigned = {"dedupe": {"header": "X-Event"}}
+    secret = "MDEyMzQ1Njc4OWFiY2RlZg=="
+    refused = await gateway.client.post(
+        "/v1/inbound", json={**SOURCE, "verification": kind, "secret": secret, **unsigned}
+    )
+    source = await add(gateway, verification=kind, secret=secret)
+    unchanged = await gateway.client.patch(source["url"], json=unsigned)
+
+    for answer in (refused, unchanged):
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/dedupe/header")
+    if kind["kind"] == "standard":
+        by_id = await gateway.client.patch(source["url"], json={"dedupe": {"header": "Webhook-Id"}})
+        assert by_id.status_code == 200, by_id.text
+
+
+@pytest.mark.parametrize(
+    ("mapping", "body"),
+    [
+        ("@", b'{"a":' * 900 + b"1" + b"}" * 900),
+        ("{amount: sum(@)}", b"[9" + b"9" * 4_290 + b", 9" + b"9" * 4_299 + b"]"),
+        ("{amount: `1e999`}", b"{}"),
+        ("{order_id: &a}", b"{}"),
+        ('{reason: `"\\u0000"`}', b"{}"),
+        ('{"\\ud800": order_id}', b"{}"),
+        ("@", b"\xff\xfe"),
+    ],
+)
+async def test_whatever_a_mapping_makes_of_a_message_is_kept_and_shown(
+    gateway: Gateway, mapping: str, body: bytes
+) -> None:
+    source = await add(gateway, mapping=mapping, only_if=None, dedupe={"expression": mapping})
+
+    shown = await gateway.client.post(f"{source['url']}/test", content=body)
+    sent = await send(gateway, source, body)
+
+    assert (shown.status_code, sent.status_code) == (200, 202)
+    assert [one["status"] for one in await messages(gateway, source)] == ["failed"]
 
 
 async def test_strangers_and_unknown_addresses_get_the_same_answer(gateway: Gateway) -> None:
@@ -331,6 +374,8 @@ async def test_bodies_are_forgotten_and_keys_are_not(gateway: Gateway, order: di
 
     kept = (await messages(gateway, source))[0]
     assert (await gateway.client.get(f"{source['url']}/messages/{kept['id']}")).json()["body"] is None
+    forgotten = {"code": "invalid_json", "message": "What was wrong is no longer kept.", "errors": [], "facts": {}}
+    assert kept["failure"] == forgotten
     replay = await gateway.client.post(f"{source['url']}/messages/{kept['id']}/replay")
     assert (replay.status_code, replay.json()["code"]) == (409, "message_forgotten")
     assert (await send(gateway, source, b"no JSON")).headers["idempotent-replayed"] == "true"

@@ -1,9 +1,12 @@
+import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from app.api.inbound_mapping import NoExpression, check_expression, understand
+from app.api.inbound_expressions import NoExpression, check_expression
+from app.api.inbound_mapping import understand
 from app.ledger.inbound import Source
 
 NOW = datetime.now(UTC)
@@ -147,3 +150,45 @@ def test_what_jmespath_cannot_read_is_no_expression() -> None:
     for text in ("a[", "nope(", "'", "(" * 5_000):
         with pytest.raises(NoExpression):
             check_expression(text)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "|".join(["[@,@][]"] * 40),
+        "|".join(["[@,@]"] * 60) + "|to_string(@)",
+        "|".join(["[@,@]"] * 60) + "|@==@",
+        "|".join(["{amount:@,fees:@}"] * 60),
+        "|".join(["join(@,['','',''])"] * 100),
+        "|".join(["[@]"] * 1_500),
+        "[" * 200 + "@" + "]" * 200,
+    ],
+)
+def test_no_expression_takes_all_there_is(bomb: str) -> None:
+    began = time.process_time()
+    found = understand(source({"expression": bomb}), {}, b'"text of a message"')
+
+    assert found.outcome.failure is not None
+    assert found.outcome.failure["code"] == "mapping_failed"
+    assert time.process_time() - began < 2
+
+
+def test_a_large_message_is_well_within_the_bounds() -> None:
+    lines = [{"id": number, "total": "1.00", "kind": "refund" if number % 2 else "sale"} for number in range(4_000)]
+    mapping = {
+        "order_id": "to_string(order)",
+        "amount": "to_string(length(lines[?kind == 'refund']))",
+        "reason": "to_string(length(join(', ', lines[?kind == 'refund'].to_string(id))))",
+        "metadata": "{first: to_string(max_by(lines, &id).id), all: to_string(contains(lines[].id, `7`))}",
+    }
+    found = understand(source({"fields": mapping}), {}, json.dumps({"order": 7, "lines": lines}).encode())
+
+    assert found.outcome.command is not None, found.outcome.failure
+
+
+def test_a_failure_does_not_quote_what_it_failed_on() -> None:
+    found = understand(source({"expression": "{amount: sum(email)}"}), {}, b'{"email": "jane@example.org"}')
+
+    assert found.outcome.failure is not None
+    assert "jane" not in str(found.outcome.failure)
+    assert "sum() was given string" in found.outcome.failure["message"]

@@ -99,14 +99,6 @@ async def test_a_store_that_was_never_registered_is_believed_nothing(gateway: Ga
     assert (await deliver(gateway, ACTION)).status_code == 401
 
 
-async def test_a_store_may_be_named_while_its_name_is_one_stores_alone(known: Gateway, sandbox: Sandbox) -> None:
-    assert (await deliver(known, ACTION, store="demo")).status_code == 200
-
-    await add_shop(known.rt, sandbox.url)
-
-    assert (await deliver(known, ACTION, store="demo")).status_code == 401
-
-
 async def test_one_snapshot_counts_once_and_every_action_counts(known: Gateway) -> None:
     snapshot = next(one for one in SIGNED if one["headers"]["X-WC-Webhook-Topic"] == "order.updated")
     outcomes = [(await deliver(known, one)).json()["outcome"] for one in (snapshot, snapshot, ACTION, ACTION)]
@@ -148,7 +140,7 @@ async def test_what_came_while_an_order_was_read_brings_another_look(known: Gate
     async with known.rt.database.transaction() as conn:
         await notices.ask(conn, known.shop.store_id, *subject)
     async with known.rt.database.committing() as conn:
-        taken = await notices.take(conn, known.shop.store_id, *subject, lease=flow._LEASE)
+        taken = await notices.take(conn, known.shop.store_id, *subject, lease=flow._LEASE, at_a_time=4)
         assert taken is not None
         await notices.ask(conn, known.shop.store_id, *subject)
 
@@ -170,7 +162,7 @@ async def test_a_store_that_cannot_be_read_is_asked_again_for_a_day(
 
     assert await looks(known) == [subject]
     async with known.rt.database.reading() as conn:
-        assert await notices.due(conn, limit=10) == []
+        assert await notices.due(conn, limit=10, of_a_store=10) == []
         await conn.execute("UPDATE store_look SET due_at = now(), first_at = now() - interval '25 hours'")
     assert await flow.sweep(known.rt) == 1
     await flow.reread(known.rt, known.shop.store_id, *subject)
@@ -187,6 +179,44 @@ async def test_an_order_that_is_gone_is_let_go_of(known: Gateway) -> None:
     await flow.reread(known.rt, known.shop.store_id, "refund", "998")
 
     assert await looks(known) == []
+
+
+async def test_a_store_of_the_same_name_cuts_nobody_off(known: Gateway) -> None:
+    other = await add_shop(known.rt, "http://127.0.0.1:9")
+    secret = known.rt.sealer.seal(b"another secret", aad=other.store_id)
+    async with known.rt.database.transaction() as conn:
+        await notices.keep_secret(conn, other.store_id, secret, base_url=known.url)
+
+    answer = await deliver(known, notice("order.updated", {"id": 7}), store="demo")
+
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "looked")
+    async with known.rt.database.reading() as conn:
+        rows = await (await conn.execute("SELECT store_id FROM store_look")).fetchall()
+    assert [row["store_id"] for row in rows] == [known.shop.store_id]
+
+
+async def test_one_store_never_has_all_workers_look_at_it(known: Gateway) -> None:
+    store_id = known.shop.store_id
+    async with known.rt.database.transaction() as conn:
+        for number in range(1, 8):
+            await notices.ask(conn, store_id, "order", str(number))
+        taken = [
+            await notices.take(conn, store_id, "order", str(number), lease=flow._LEASE, at_a_time=flow._AT_A_TIME)
+            for number in range(1, 8)
+        ]
+        due = await notices.due(conn, limit=500, of_a_store=2)
+    assert [look is not None for look in taken] == [True] * 4 + [False] * 3
+    assert due == [(store_id, "order", "5"), (store_id, "order", "6")]
+
+    first = taken[0]
+    assert first is not None
+    async with known.rt.database.transaction() as conn:
+        assert await notices.done(conn, first)
+    # The place is free again, and whoever leaves it sends for the next one.
+    await flow.reread(known.rt, store_id, "order", "5")
+    async with known.rt.database.reading() as conn:
+        jobs = await (await conn.execute("SELECT args ->> 'subject' AS subject FROM procrastinate_jobs")).fetchall()
+    assert [job["subject"] for job in jobs] == ["6"]
 
 
 # End to end: a sandbox that sends its webhooks to a gateway with a worker.
@@ -310,8 +340,9 @@ async def test_addresses_that_wordpress_would_not_deliver_to_are_doubted(gateway
         assert isinstance(registered, Repaired)
         assert len(registered.doubts) == doubts
         assert len(await webhook_checks(gateway, "webhook_address")) == (1 if doubts else 0)
-    with pytest.raises(WebhookAddressUnusable):
-        await repair(gateway.rt, gateway.shop.caller, "demo", base_url="gateway.example")
+    for base in ("gateway.example", "http://[gateway", "https://user@gateway.example"):
+        with pytest.raises(WebhookAddressUnusable):
+            await repair(gateway.rt, gateway.shop.caller, "demo", base_url=base)
 
 
 async def test_a_store_of_the_legacy_api_tells_as_well(gateway: Gateway, sandbox: Sandbox) -> None:

@@ -9,7 +9,7 @@ from standardwebhooks import WebhookVerificationError
 
 from app.flows import relay
 from app.flows.deliver import deliver
-from app.flows.endpoints import UrlRefused, unfit
+from app.flows.endpoints import ENDPOINTS_MAX, UrlRefused, unfit
 from app.flows.runtime import Runtime
 from tests.api.conftest import Gateway
 from tests.api.problems import problem
@@ -261,3 +261,20 @@ async def test_the_numbers_tell_of_what_is_on_its_way(gateway: Gateway) -> None:
     await gateway.client.patch(f"{PATH}/{made['id']}", json={"enabled": False})
     await gateway.client.get("/metrics")
     assert gateway.metrics.value("refund_gateway_waiting_deliveries") == 0
+
+
+async def test_a_tenant_has_a_bounded_number_of_endpoints(gateway: Gateway) -> None:
+    first = await add(gateway, "https://erp.example/hooks", key="first")
+    async with gateway.rt.database.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO webhook_endpoint (id, tenant_id, url, description, created_by)"
+            " SELECT 'we_' || n, %s, 'https://erp.example', '', 'test' FROM generate_series(2, %s) AS n",
+            (gateway.shop.tenant_id, ENDPOINTS_MAX),
+        )
+
+    full = await gateway.client.post(PATH, json={"url": "https://erp.example"}, headers={"Idempotency-Key": "one-more"})
+    problem(full, 409, "too_many_endpoints")
+    assert (await add(gateway, "https://erp.example/hooks", key="first"))["id"] == first["id"]
+
+    await gateway.client.delete(f"{PATH}/{first['id']}")
+    await add(gateway, "https://erp.example", key="one-more")

@@ -92,9 +92,12 @@ CREATE TABLE store_look (
     attempts    integer NOT NULL DEFAULT 0,
     first_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     due_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    leased      boolean NOT NULL DEFAULT false,   -- until due_at somebody is at it; else it waits until then
     PRIMARY KEY (store_id, kind, subject)
 );
 CREATE INDEX store_look_due ON store_look (due_at);
+CREATE INDEX store_look_next ON store_look (store_id, due_at);
+CREATE INDEX store_look_leased ON store_look (store_id) WHERE leased;
 """
 
 
