@@ -121,10 +121,14 @@ class TrappedStore:
     def api(self) -> StoreApi:
         return self._store.api
 
-    async def read_refund(self, order_id: str, store_refund_id: str, *, dp: int | None = None) -> ListedRefund | None:
+    async def read_refund(
+        self, order_id: str, store_refund_id: str, *, dp: int | None = None, priority: Priority = "interactive"
+    ) -> ListedRefund | None:
         return await self._store.read_refund(order_id, store_refund_id, dp=dp)
 
-    async def list_refunds(self, query: RefundQuery, *, order_id: str | None = None) -> RefundPage:
+    async def list_refunds(
+        self, query: RefundQuery, *, order_id: str | None = None, priority: Priority = "interactive"
+    ) -> RefundPage:
         return await self._store.list_refunds(query, order_id=order_id)
 
     async def delete_refund(self, order_id: str, store_refund_id: str) -> Deletion:

@@ -273,7 +273,7 @@ def _day(value: Any) -> date:
     try:
         if isinstance(value, str) and _DAY.fullmatch(value):
             return date.fromisoformat(value)
-        if isinstance(value, str) and len(value) >= 20 and value[10] in "Tt":
+        if isinstance(value, str) and len(value) >= 20 and value[10] in "Tt" and _DAY.fullmatch(value[:10]):
             at = datetime.fromisoformat(value.upper())
             if at.tzinfo is not None:
                 return at.astimezone(UTC).date()

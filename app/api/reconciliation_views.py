@@ -9,7 +9,7 @@ from app.api.batch_input import Moment
 from app.api.problems import InputFault, Problem, invalid_request
 from app.api.queries import Page, Query
 from app.api.schemas import Body
-from app.api.values import AmountText, Label, StoreName, Text, Time
+from app.api.values import SCHEDULE_ID_PATTERN, AmountText, Label, StoreName, Text, Time
 from app.api.views import FailureView, OrderRef, View
 from app.domain.money import plain
 from app.domain.reconciliation import (
@@ -56,7 +56,9 @@ class ReconciliationListQuery(Page):
 
     store: StoreName | None = None
     status: ReconciliationStatus | None = None
-    schedule: Annotated[str | None, Field(max_length=64, description="The schedule that started them.")] = None
+    schedule: Annotated[
+        str | None, Field(pattern=SCHEDULE_ID_PATTERN, description="The schedule that started them.")
+    ] = None
 
 
 class DriftListQuery(Page):

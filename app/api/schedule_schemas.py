@@ -292,7 +292,9 @@ class ScheduleBody(Body):
         BatchStart, Field(description="Whether a run's batch begins by itself, or waits for a person to release it.")
     ] = "hold"
     max_orders: Annotated[int, Field(ge=1, le=MAX_ORDERS, description="In one run.")] = DEFAULT_MAX_ORDERS
-    max_total: Annotated[MaxTotal | None, Field(description="In one run, by currency.")] = None
+    max_total: Annotated[
+        MaxTotal | None, Field(description="In one run, by currency; with it, other currencies are left out.")
+    ] = None
     window: Annotated[
         Annotated[Duration, AfterValidator(_whole_days)] | None,
         Field(description="Of a reconciliation: so many whole days before its own, in its time zone; P1D without it."),

@@ -148,6 +148,8 @@ async def resume(tenant: TenantName, schedule_id: ScheduleId, *, as_json: AsJson
     """Have a paused schedule fire again, from its next time on."""
     async with runtime(load_settings()) as rt:
         found = await schedules.resume(rt, await caller_of(rt, tenant), schedule_id)
+    if isinstance(found, ScheduleFaulty):
+        raise Ended(Exit.REFUSED, " ".join(fault.message for fault in found.faults))
     _show(_there(tenant, found), as_json=as_json)
 
 

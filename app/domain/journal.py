@@ -78,20 +78,20 @@ def _add(
     rows: dict[str, JournalRow], rate_id: str, kind: LineKind, share: Literal["net", "tax"], amount: Decimal
 ) -> None:
     row = rows.get(rate_id, JournalRow(rate_id=rate_id))
-    rows[rate_id] = replace(row, **_moved(row, kind, share, amount))
+    rows[rate_id] = _with(row, kind, share, amount)
 
 
-def _moved(row: JournalRow, kind: LineKind, share: Literal["net", "tax"], amount: Decimal) -> dict[str, Decimal]:
+def _with(row: JournalRow, kind: LineKind, share: Literal["net", "tax"], amount: Decimal) -> JournalRow:
     match kind, share:
         case "item", "net":
-            return {"items_net": row.items_net + amount}
+            return replace(row, items_net=row.items_net + amount)
         case "item", _:
-            return {"items_tax": row.items_tax + amount}
+            return replace(row, items_tax=row.items_tax + amount)
         case "shipping", "net":
-            return {"shipping_net": row.shipping_net + amount}
+            return replace(row, shipping_net=row.shipping_net + amount)
         case "shipping", _:
-            return {"shipping_tax": row.shipping_tax + amount}
+            return replace(row, shipping_tax=row.shipping_tax + amount)
         case _, "net":
-            return {"fees_net": row.fees_net + amount}
+            return replace(row, fees_net=row.fees_net + amount)
         case _:
-            return {"fees_tax": row.fees_tax + amount}
+            return replace(row, fees_tax=row.fees_tax + amount)

@@ -60,4 +60,5 @@ class OrderPage:
     """A page of a store's orders, in the order of their ids."""
 
     orders: tuple[OrderSummary, ...]
+    ids: tuple[str, ...]  #: of all that the store listed, those that the query does not admit as well
     next_page: int | None  #: None after the last one

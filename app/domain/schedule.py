@@ -314,6 +314,8 @@ def refunded_of(order: OrderSnapshot) -> Decimal:
 
 
 def over_limit(limits: Mapping[str, Decimal], totals: Mapping[str, Decimal], currency: str, amount: Decimal) -> bool:
-    """Say whether another refund of that amount would be more than a run may ask for in its currency."""
-    limit = limits.get(currency.upper())
-    return limit is not None and totals.get(currency.upper(), ZERO) + amount > limit
+    """Say whether another refund of that amount would be more than a run may ask for in its currency.
+
+    Where there are limits, nothing may be asked for in a currency without one: the run's batch would stop at it.
+    """
+    return bool(limits) and totals.get(currency.upper(), ZERO) + amount > limits.get(currency.upper(), ZERO)

@@ -16,7 +16,7 @@ from app.database import OUTAGES, Connection
 from app.domain.reconciliation import ReadRow
 from app.domain.refund import Failure
 from app.domain.refund_query import RefundQuery
-from app.flows.mirror import Where, mirror_rows
+from app.flows.mirror import Where, mirror_order, mirror_rows
 from app.flows.reconcile import nudge
 from app.flows.runtime import Runtime
 from app.flows.store_reading import read_store, row_of
@@ -34,6 +34,8 @@ _ADOPTED_AT_A_TIME = 100
 #: Refunds that the store is asked for between two commits, and at the same time.
 _ASKED_AT_A_TIME = 50
 _ASKING_SIDE_BY_SIDE = 3
+#: Rows from which on it matters how they are joined.
+_MANY = 1_000
 #: How often a store that cannot be read is tried, and how long is waited in between; half a day in all.
 _TRIES_MAX = 60
 _FIRST_DELAY_S = 5.0
@@ -42,6 +44,10 @@ _LONGEST_DELAY_S = 900.0
 
 class Lost(Exception):
     """Somebody else has taken the reconciliation; whatever was about to be written is theirs to write."""
+
+
+class _StoreGone(Exception):
+    """The store is not in use any more."""
 
 
 async def run(rt: Runtime, reconciliation_id: str) -> None:
@@ -56,7 +62,7 @@ async def run(rt: Runtime, reconciliation_id: str) -> None:
             await _carry_on(rt, held)
     except Lost:
         log.info("reconciliation.lost", reconciliation_id=held.id)
-    except LookupError:
+    except _StoreGone:
         await _fail(rt, held, Failure(code="store_disabled", message="The store is no longer in use."))
     except StoreUnavailable as error:
         await _put_off(rt, held, error.code, str(error), error.retry_after_s)
@@ -104,14 +110,20 @@ async def _kept(rt: Runtime, held: Reconciliation, lease: timedelta) -> AsyncIte
 
 
 async def _carry_on(rt: Runtime, held: Reconciliation) -> None:
-    store, _ = await rt.stores.open(held.store_id)
+    try:
+        store, _ = await rt.stores.open(held.store_id)
+    except LookupError as error:
+        raise _StoreGone from error
     where = Where(tenant_id=held.tenant_id, store_id=held.store_id, store=held.store, api=store.api)
     if held.phase == "reading":
         async with aclosing(read_store(held, store)) as pages:
             async for rows, progress in pages:
+                before = held.rows_read
                 held = await _keep_rows(rt, held, rows, progress)
+                if before < _MANY <= held.rows_read:
+                    await _take_stock(rt, held)
     if held.phase == "adopting":
-        held = await _adopt(rt, held, where)
+        held = await _adopt(rt, held, where, store)
     if held.phase == "collecting":
         held = await _collect(rt, held)
     if held.phase == "asking":
@@ -138,7 +150,7 @@ async def _keep_rows(
     return replace(held, **progress, rows_read=read)
 
 
-async def _adopt(rt: Runtime, held: Reconciliation, where: Where) -> Reconciliation:
+async def _adopt(rt: Runtime, held: Reconciliation, where: Where, store: Store) -> Reconciliation:
     """Tell the ledger of rows that it did not know; a crash in between only means that some are told of twice."""
     while True:
         after = held.cursor.get("row", "")
@@ -146,12 +158,24 @@ async def _adopt(rt: Runtime, held: Reconciliation, where: Where) -> Reconciliat
             found = await reconciling.to_adopt(conn, held, after=after, limit=_ADOPTED_AT_A_TIME)
         if not found:
             return await _save(rt, held, phase="collecting", cursor={})
-        await mirror_rows(rt, where, [(row.order_id, row.refund) for row in found])
-        adopted = held.adopted + sum(not row.known for row in found)
+        noted = await mirror_rows(rt, where, [(row.order_id, row.refund) for row in found])
+        for order_id in sorted({row.order_id for row in found if not row.known and row.refund.id in noted}):
+            # A store's list of refunds names no currency. Without its order a finding would have none in the report.
+            with suppress(StoreError):
+                order = await store.read_order(order_id, read_at=rt.clock(), priority="background")
+                await mirror_order(rt, where, order)
+        adopted = held.adopted + sum(not row.known and row.refund.id in noted for row in found)
         held = await _save(rt, held, cursor={"row": found[-1].refund.id}, adopted=adopted)
 
 
+async def _take_stock(rt: Runtime, held: Reconciliation) -> None:
+    if max(held.rows_read, held.refunds or 0, held.erp_entries or 0) >= _MANY:
+        async with rt.database.committing() as conn:
+            await reconciling.take_stock(conn)
+
+
 async def _collect(rt: Runtime, held: Reconciliation) -> Reconciliation:
+    await _take_stock(rt, held)
     async with rt.database.transaction() as conn:
         if not await reconciliations.save(conn, held, phase="asking"):
             raise Lost
@@ -221,9 +245,11 @@ async def _ask(rt: Runtime, held: Reconciliation, store: Store, refund: ToAsk) -
     if refund.order_id is None:
         return None
     if refund.store_refund_id is not None:
-        return await store.read_refund(refund.order_id, refund.store_refund_id, dp=8)
+        return await store.read_refund(refund.order_id, refund.store_refund_id, dp=8, priority="background")
     try:
-        page = await store.list_refunds(RefundQuery(per_page=100, dp=8), order_id=refund.order_id)
+        page = await store.list_refunds(
+            RefundQuery(per_page=100, dp=8), order_id=refund.order_id, priority="background"
+        )
     except OrderNotFound:
         return None
     async with rt.database.reading() as conn:
@@ -240,6 +266,7 @@ async def _ask(rt: Runtime, held: Reconciliation, store: Store, refund: ToAsk) -
 
 
 async def _compare(rt: Runtime, held: Reconciliation) -> None:
+    await _take_stock(rt, held)
     async with rt.database.transaction() as conn:
         if not await reconciliations.save(conn, held):
             raise Lost

@@ -43,6 +43,10 @@ _FIRST_WAIT_S = 15.0
 _LONGEST_WAIT_S = 1_800.0
 
 
+class _StoreGone(Exception):
+    """The schedule's store is not in use any more."""
+
+
 class _TakenOver(Exception):
     """Another process works on the run, or has finished it."""
 
@@ -51,8 +55,9 @@ async def tick(rt: Runtime) -> int:
     """Fire every schedule whose time has come, and take up runs whose process died; gives how many have fired."""
     await _offer_defaults(rt)
     fired = 0
-    while fired < _FIRES_PER_TICK and await _fire_next(rt):
-        fired += 1
+    passed_over: set[str] = set()
+    while fired + len(passed_over) < _FIRES_PER_TICK and (found := await _fire_next(rt, passed_over)) is not None:
+        fired += found not in passed_over
     async with rt.database.transaction() as conn:
         for run_id in await schedule_runs.open_runs(conn, limit=_RUNS_PER_TICK):
             await _nudge(rt, conn, run_id)
@@ -63,20 +68,21 @@ async def _nudge(rt: Runtime, conn: Connection, run_id: str, *, at: datetime | N
     await rt.jobs.later(conn, "run_schedule", {"run_id": run_id}, lock=run_id, at=at)
 
 
-async def _fire_next(rt: Runtime) -> bool:
+async def _fire_next(rt: Runtime, passed_over: set[str]) -> str | None:
+    """Fire a schedule and name it; one that cannot be fired is noted as passed over. None when none is due."""
     async with rt.database.transaction() as conn:
         now = rt.clock()
-        schedule = await schedules.take_due(conn, now=now)
+        schedule = await schedules.take_due(conn, now=now, without=passed_over)
         if schedule is None:
-            return False
+            return None
         assert schedule.next_at is not None
         try:
             zone = cron.zone_of(schedule.time_zone)
         except cron.CronRefused:
-            # Another machine's list of time zones had it.
+            # Another machine's list of time zones had it. The time stays due until a machine that knows it comes by.
             log.error("schedule.zone_unknown", schedule_id=schedule.id, time_zone=schedule.time_zone)
-            await schedules.advance(conn, schedule.id, now + timedelta(hours=1))
-            return True
+            passed_over.add(schedule.id)
+            return schedule.id
         due: deque[datetime] = deque(maxlen=MADE_UP_FOR)
         passed = 0
         for moment in cron.between(schedule.cron, zone, schedule.next_at, now):
@@ -93,7 +99,7 @@ async def _fire_next(rt: Runtime) -> bool:
             await schedule_runs.skip(conn, schedule.id, last, stands_for=skipped)
         await schedules.advance(conn, schedule.id, cron.after(schedule.cron, zone, now))
     log.info("schedule.fired", schedule_id=schedule.id, store=schedule.store, runs=len(runs), skipped=skipped)
-    return True
+    return schedule.id
 
 
 def _made_up_for(schedule: Schedule, due: list[datetime], now: datetime) -> list[datetime]:
@@ -175,7 +181,7 @@ async def run(rt: Runtime, run_id: str) -> None:
             await _put_off(rt, this, error)
     except StoreError as error:
         await _fail(rt, this, schedule, Failure(code=error.code, message=str(error)))
-    except LookupError:
+    except _StoreGone:
         await _fail(rt, this, schedule, Failure(code="store_not_found", message="The store is not in use any more."))
 
 
@@ -221,7 +227,10 @@ async def _refund(rt: Runtime, this: Run, schedule: Schedule, plan: RefundsPlan)
         plan=opened(rt, schedule.id, plan, schedule.customer_email),
         at=this.due_at,
     )
-    shop = await open_shop(rt, schedule.store_id)
+    try:
+        shop = await open_shop(rt, schedule.store_id)
+    except LookupError as error:
+        raise _StoreGone from error
     found = await select(rt, shop, search, max_orders=plan.max_orders)
     async with rt.database.transaction() as conn:
         if await schedule_runs.is_deleted(conn, schedule.id):

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +14,7 @@ from app.domain.money import ZERO
 from app.domain.order_query import OrderSummary
 from app.domain.refund import RefundCommand, RefundPlan
 from app.domain.schedule import Mismatch, RefundsPlan, command_of, over_limit, refunded_of
+from app.flows.order_reading import stretches
 from app.flows.runtime import Runtime
 from app.flows.settle import Shop
 from app.ledger import schedule_runs, standing
@@ -98,34 +100,42 @@ async def select(
     """
     found = Selection()
     exhausted: set[str] = set()
-    async for orders, is_last in _pages(shop, search):
-        found.looked_at += len(orders)
-        fitting = [order for order in orders if not _leave_misfit(search, order, found, examples)]
-        async with rt.database.reading() as conn:
-            taken = await schedule_runs.taken(
-                conn, search.schedule_id, search.store_id, [order.id for order in fitting]
-            )
-        candidates: list[tuple[OrderSummary, int]] = []
-        for order in fitting:
-            before = taken.get(order.id)
-            if before is not None and not before.is_free:
-                found.leave_out(_because(order, "taken", "This schedule has refunded it before."), examples=examples)
-            else:
-                candidates.append((order, 0 if before is None else before.used_up))
-        done = 0
-        while done < len(candidates) and len(found.picks) < max_orders:
-            together = candidates[done : done + _AT_A_TIME]
-            for one in await _weigh_all(rt, shop, search, together, exhausted):
-                if len(found.picks) < max_orders:
-                    _sort_in(search, one, found, exhausted, examples)
-                    done += 1
-        if len(found.picks) >= max_orders:
-            found.cut_short = "max_orders" if done < len(candidates) or not is_last else None
-            return found
-        if look_at_most is not None and found.looked_at >= look_at_most and not is_last:
-            found.cut_short = "looked_at"
-            return found
+    async with aclosing(stretches(shop.store, search.plan.selector.query(search.at))) as parts:
+        async for part in parts:
+            found.looked_at += len(part.orders)
+            fitting = [order for order in part.orders if not _leave_misfit(search, order, found, examples)]
+            candidates = await _untaken(rt, search, fitting, found, examples)
+            done = 0
+            while done < len(candidates) and len(found.picks) < max_orders:
+                together = candidates[done : done + _AT_A_TIME]
+                for one in await _weigh_all(rt, shop, search, together, exhausted):
+                    if len(found.picks) < max_orders:
+                        _sort_in(search, one, found, exhausted, examples)
+                        done += 1
+            is_last = part.next_page is None
+            if len(found.picks) >= max_orders:
+                found.cut_short = "max_orders" if done < len(candidates) or not is_last else None
+                return found
+            if look_at_most is not None and found.looked_at >= look_at_most and not is_last:
+                found.cut_short = "looked_at"
+                return found
     return found
+
+
+async def _untaken(
+    rt: Runtime, search: Search, orders: Sequence[OrderSummary], found: Selection, examples: int
+) -> list[tuple[OrderSummary, int]]:
+    """Give the orders that the schedule may take, each with how many of its references it has used up."""
+    async with rt.database.reading() as conn:
+        taken = await schedule_runs.taken(conn, search.schedule_id, search.store_id, [order.id for order in orders])
+    candidates: list[tuple[OrderSummary, int]] = []
+    for order in orders:
+        before = taken.get(order.id)
+        if before is not None and not before.is_free:
+            found.leave_out(_because(order, "taken", "This schedule has refunded it before."), examples=examples)
+        else:
+            candidates.append((order, 0 if before is None else before.used_up))
+    return candidates
 
 
 def _sort_in(search: Search, one: Pick | LeftOut, found: Selection, exhausted: set[str], examples: int) -> None:
@@ -146,16 +156,6 @@ def _sort_in(search: Search, one: Pick | LeftOut, found: Selection, exhausted: s
 _AT_A_TIME = 4
 
 
-async def _pages(shop: Shop, search: Search) -> AsyncIterator[tuple[Sequence[OrderSummary], bool]]:
-    """Give the store's orders page by page, each with whether it is the last."""
-    query = search.plan.selector.query(search.at)
-    page: int | None = 1
-    while page is not None:
-        listed = await shop.store.list_orders(query, page=page)
-        yield listed.orders, listed.next_page is None
-        page = listed.next_page
-
-
 def _leave_misfit(search: Search, order: OrderSummary, found: Selection, examples: int) -> bool:
     reason = search.plan.selector.mismatch(order, search.at)
     if reason is not None:
@@ -172,7 +172,7 @@ def _over_total(order_id: str, order_number: str) -> LeftOut:
         order_id=order_id,
         order_number=order_number,
         reason="max_total",
-        message="With it the run would come to more than its max_total.",
+        message="With it the run would come to more than its max_total, or it is in a currency without one.",
     )
 
 

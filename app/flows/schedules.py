@@ -175,19 +175,24 @@ def _next_at(new: NewSchedule, now: datetime) -> datetime | None:
 
 def _faults(new: NewSchedule, store: StoreRow, now: datetime) -> tuple[ScheduleFault, ...]:
     """Find what a form alone does not show to be wrong."""
+    found = _faults_of_times(new.cron, new.time_zone, now)
+    if isinstance(new.plan, RefundsPlan):
+        found += _selector_faults(new.plan, store)
+    return tuple(found)
+
+
+def _faults_of_times(expression: str, time_zone: str, now: datetime) -> list[ScheduleFault]:
     found: list[ScheduleFault] = []
     try:
-        zone = cron.zone_of(new.time_zone)
+        zone = cron.zone_of(time_zone)
     except cron.CronRefused as error:
         found.append(ScheduleFault(pointer="/time_zone", code="malformed_value", message=str(error)))
         zone = cron.zone_of("UTC")
     try:
-        cron.check(new.cron, zone, at=now)
+        cron.check(expression, zone, at=now)
     except cron.CronRefused as error:
         found.append(ScheduleFault(pointer="/cron", code="malformed_value", message=str(error)))
-    if isinstance(new.plan, RefundsPlan):
-        found += _selector_faults(new.plan, store)
-    return tuple(found)
+    return found
 
 
 def _selector_faults(plan: RefundsPlan, store: StoreRow) -> list[ScheduleFault]:
@@ -292,22 +297,29 @@ async def change(
 
 async def pause(rt: Runtime, caller: Caller, schedule_id: str) -> Opened | ScheduleNotFound:
     """Have a schedule fire no more; runs that have begun come to their end."""
-    return await _set_paused(rt, caller, schedule_id, paused=True)
-
-
-async def resume(rt: Runtime, caller: Caller, schedule_id: str) -> Opened | ScheduleNotFound:
-    """Have a schedule fire again, from its next time on: what passed while it was paused is not made up for."""
-    return await _set_paused(rt, caller, schedule_id, paused=False)
-
-
-async def _set_paused(rt: Runtime, caller: Caller, schedule_id: str, *, paused: bool) -> Opened | ScheduleNotFound:
     async with rt.database.transaction() as conn:
         found = await schedules.find(conn, caller.tenant_id, schedule_id, store_ids=caller.store_ids, lock=True)
         if found is None:
             return ScheduleNotFound(schedule_id=schedule_id)
-        if found.paused != paused:
-            next_at = None if paused else cron.after(found.cron, cron.zone_of(found.time_zone), rt.clock())
-            await schedules.change(conn, replace(found, paused=paused, next_at=next_at))
+        if not found.paused:
+            await schedules.change(conn, replace(found, paused=True, next_at=None))
+    return await look(rt, caller, schedule_id)
+
+
+async def resume(rt: Runtime, caller: Caller, schedule_id: str) -> Opened | ScheduleNotFound | ScheduleFaulty:
+    """Have a schedule fire again, from its next time on: what passed while it was paused is not made up for."""
+    async with rt.database.transaction() as conn:
+        found = await schedules.find(conn, caller.tenant_id, schedule_id, store_ids=caller.store_ids, lock=True)
+        if found is None:
+            return ScheduleNotFound(schedule_id=schedule_id)
+        if found.paused:
+            now = rt.clock()
+            faults = _faults_of_times(found.cron, found.time_zone, now)
+            if faults:
+                # What this machine's list of time zones had when it was made.
+                return ScheduleFaulty(faults=tuple(faults))
+            next_at = cron.after(found.cron, cron.zone_of(found.time_zone), now)
+            await schedules.change(conn, replace(found, paused=False, next_at=next_at))
     return await look(rt, caller, schedule_id)
 
 

@@ -3,23 +3,27 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
-from app.domain.order_query import OrderPage, OrderQuery, OrderSummary
+from app.domain.order_query import OrderQuery, OrderSummary
 from app.domain.reconciliation import ReadRow
 from app.domain.refund_query import Moment, RefundQuery
 from app.domain.sight import MARKER_PATTERN
+from app.flows.order_reading import stretches
 from app.ledger.reconciliations import Reconciliation
 from app.stores.failures import leading
-from app.stores.port import ListedRefund, ListTooLong, OrderNotFound, RefundPage, Store
+from app.stores.port import ListedRefund, ListTooLong, OrderNotFound, RefundPage, Store, StoreMisconfigured
 
 #: A refund is dated by its store's clock, and is settled here some time after its row was made there.
 MARGIN = timedelta(days=1)
 _MARKER = re.compile(MARKER_PATTERN)
 _PER_PAGE = 100
 _ORDERS_SIDE_BY_SIDE = 3
+#: Pages in a row without a row that was not met before, as after a step back; one more is a store that turns none.
+_STALE_PAGES_MAX = 3
 #: Rows, and what to write down as progress with them.
 Page = tuple[Sequence[ReadRow], dict[str, Any]]
 
@@ -81,6 +85,7 @@ async def _by_list(held: Reconciliation, store: Store) -> AsyncIterator[Page]:
     """
     cursor = held.cursor if held.reads == "list" else {}
     read, last = int(cursor.get("read", 0)), int(cursor.get("last", 0))
+    stale = 0
     while True:
         offset = max(0, read - 1)
         page = await _list(held, store, offset)
@@ -89,7 +94,11 @@ async def _by_list(held: Reconciliation, store: Store) -> AsyncIterator[Page]:
             read = max(0, read - _PER_PAGE)
             continue
         read = offset + len(rows)
-        last = max(last, *(int(row.store_refund_id) for row in rows)) if rows else last
+        met = max((int(row.store_refund_id) for row in rows), default=0)
+        stale = 0 if met > last else stale + 1
+        if stale > _STALE_PAGES_MAX:
+            raise StoreMisconfigured("The store shows the same refunds on every page; a plugin may be in the way.")
+        last = max(last, met)
         yield (
             rows,
             {
@@ -118,7 +127,7 @@ async def _list(held: Reconciliation, store: Store, offset: int) -> RefundPage:
         dp=8,
     )
     try:
-        page = await store.list_refunds(query)
+        page = await store.list_refunds(query, priority="background")
     except ListTooLong as error:
         raise _NoList from error
     if page.served_by != "store":
@@ -127,22 +136,12 @@ async def _list(held: Reconciliation, store: Store, offset: int) -> RefundPage:
 
 
 async def _by_orders(held: Reconciliation, store: Store, *, page: int, last: int) -> AsyncIterator[Page]:
-    """Read the refunds of every order changed since then, by pages of orders in the order of their ids.
-
-    A refund changes its order. An order that goes meanwhile moves the first one of a page to the page before, which is
-    therefore looked at once more, after the page itself.
-    """
+    """Read the refunds of every order changed since then; a refund changes its order."""
     query = OrderQuery(modified_from=held.from_at - MARGIN)
-    while True:
-        found = await store.list_orders(query, page=page)
-        before = await store.list_orders(query, page=page - 1) if page > 1 else OrderPage(orders=(), next_page=None)
-        fresh = {order.id: order for order in (*before.orders, *found.orders) if int(order.id) > last}
-        rows = await _of_orders(held, store, [order for order in fresh.values() if order.has_refunds is not False])
-        last = max((int(order_id) for order_id in fresh), default=last)
-        yield rows, _place(None if found.next_page is None else {"page": found.next_page, "last": last})
-        if found.next_page is None:
-            return
-        page = found.next_page
+    async with aclosing(stretches(store, query, page=page, last=last)) as parts:
+        async for part in parts:
+            rows = await _of_orders(held, store, [order for order in part.orders if order.has_refunds is not False])
+            yield rows, _place(None if part.next_page is None else {"page": part.next_page, "last": part.last})
 
 
 async def _of_orders(held: Reconciliation, store: Store, orders: Sequence[OrderSummary]) -> list[ReadRow]:
@@ -151,14 +150,17 @@ async def _of_orders(held: Reconciliation, store: Store, orders: Sequence[OrderS
     async def read(order: OrderSummary) -> list[ReadRow]:
         rows: list[ReadRow] = []
         async with turn:
+            ids: set[str] = set()
             for page in count(1):
                 query = RefundQuery(page=page, per_page=_PER_PAGE, order="asc", orderby="id", dp=8)
                 try:
-                    listed = await store.list_refunds(query, order_id=order.id)
+                    listed = await store.list_refunds(query, order_id=order.id, priority="background")
                 except OrderNotFound:
                     return rows
-                rows += [row_of(refund, currency=order.currency or None) for refund in listed.refunds]
-                if len(listed.refunds) < _PER_PAGE:
+                fresh = [refund for refund in listed.refunds if refund.refund.id not in ids]
+                ids |= {refund.refund.id for refund in fresh}
+                rows += [row_of(refund, currency=order.currency or None) for refund in fresh]
+                if len(listed.refunds) < _PER_PAGE or not fresh:
                     break
         return rows
 

@@ -9,6 +9,10 @@ from app.ledger.reconciliations import Reconciliation
 _AT: LiteralString = '\'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\''
 #: How many digits behind the dot a refund's amounts have; WooCommerce's own default where its order was never read.
 _DECIMALS: LiteralString = "coalesce(refund.decimals, 2)"
+#: How many of them its store shows; the legacy API, which tells nothing of payments, two at most (LO:1601).
+_SHOWN_DECIMALS: LiteralString = (
+    "CASE WHEN shown.paid IS NULL THEN least(" + _DECIMALS + ", 2) ELSE " + _DECIMALS + " END"
+)
 _LEDGER: LiteralString = (
     "jsonb_build_object('refund_id', refund.id, 'status', refund.status, 'money', refund.money,"
     " 'payment', refund.payment, 'origin', refund.origin, 'amount', amount_text(refund.amount, " + _DECIMALS + "),"
@@ -110,12 +114,14 @@ _CLASSES: tuple[LiteralString, ...] = (
         "'amount_differs', 'store'",
         action="'correct_store_amount'",
         where=_STANDS + " AND shown.amount <> refund.amount"
-        " AND round(shown.amount, " + _DECIMALS + ") <> round(refund.amount, " + _DECIMALS + ")",
+        " AND round(shown.amount, " + _SHOWN_DECIMALS + ") <> round(refund.amount, " + _SHOWN_DECIMALS + ")",
     ),
     _of_refunds(
         "'payment_flag_differs', 'store'",
         action="'look_up_payment'",
-        where="((subject.standing = 'counts' AND ((refund.money = 'moved' AND NOT shown.paid)"
+        # The legacy API pays without ever setting the flag, which wc/v3 shows as false for good (LO:1668).
+        where="((subject.standing = 'counts' AND ((refund.money = 'moved' AND NOT shown.paid"
+        " AND (refund.sent_via IS DISTINCT FROM 'legacy' OR refund.origin = 'store'))"
         " OR (refund.money = 'outside' AND shown.paid))) OR (subject.standing = 'void' AND shown.paid))",
     ),
     _of_refunds(
@@ -184,19 +190,23 @@ GROUP BY 2, 3, 4
 """
 
 _BY_REFERENCE: LiteralString = """
-UPDATE reconciliation_entry AS entry SET refund_id = refund.id
-FROM (SELECT DISTINCT ON (reference) number, reference FROM reconciliation_entry
-        WHERE reconciliation_id = %(id)s AND reference IS NOT NULL ORDER BY reference, number) AS first
-    JOIN refund ON refund.tenant_id = %(tenant)s AND refund.store_id = %(store)s
-        AND refund.external_reference = first.reference
-        AND refund.status IN ('succeeded', 'sending', 'uncertain', 'needs_review')
-WHERE entry.reconciliation_id = %(id)s AND entry.number = first.number
+UPDATE reconciliation_entry AS entry SET refund_id = nearest.refund_id
+-- Of entries with the same reference the one that is most like the refund; the others are booked too much.
+FROM (SELECT DISTINCT ON (refund.id) given.number, refund.id AS refund_id FROM reconciliation_entry AS given
+        JOIN refund ON refund.tenant_id = %(tenant)s AND refund.store_id = %(store)s
+            AND refund.external_reference = given.reference
+            AND refund.status IN ('succeeded', 'sending', 'uncertain', 'needs_review')
+        WHERE given.reconciliation_id = %(id)s AND given.reference IS NOT NULL
+        ORDER BY refund.id, coalesce(upper(given.currency) = upper(refund.currency), true) DESC,
+            (given.amount = refund.amount) DESC, given.number) AS nearest
+WHERE entry.reconciliation_id = %(id)s AND entry.number = nearest.number
 """
 
 
-def _by_order(key: LiteralString, *, referenced: bool, same_day: bool) -> LiteralString:
+def _by_order(key: LiteralString, *, referenced: bool, later: LiteralString) -> LiteralString:
     """Write the statement that pairs what is left by order, amount and day, each entry with a refund of its own.
 
+    `later` is how many days after its refund an entry is dated.
     An entry whose reference the ledger has never heard of can only be a refund that has none.
     """
     entries: LiteralString = "entry.reference IS NULL"
@@ -207,14 +217,13 @@ def _by_order(key: LiteralString, *, referenced: bool, same_day: bool) -> Litera
             " AND refund.store_id = %(store)s AND refund.external_reference = entry.reference)"
         )
         refunds = "refund.external_reference IS NULL"
-    day: LiteralString = ", day" if same_day else ""
     return (
         "WITH entries AS (SELECT number, order_key, amount, day,"
-        "  row_number() OVER (PARTITION BY order_key, amount" + day + " ORDER BY day, number) AS turn"
+        "  row_number() OVER (PARTITION BY order_key, amount, day ORDER BY number) AS turn"
         "  FROM reconciliation_entry AS entry WHERE reconciliation_id = %(id)s AND refund_id IS NULL"
         "  AND order_key IS NOT NULL AND " + entries + "),"
         " refunds AS (SELECT id, order_key, amount, day,"
-        "  row_number() OVER (PARTITION BY order_key, amount" + day + " ORDER BY day, id) AS turn FROM ("
+        "  row_number() OVER (PARTITION BY order_key, amount, day ORDER BY id) AS turn FROM ("
         "   SELECT refund.id, " + key + " AS order_key, refund.amount, (subject.at AT TIME ZONE 'UTC')::date AS day"
         "   FROM reconciliation_refund AS subject JOIN refund ON refund.id = subject.refund_id"
         "   WHERE subject.reconciliation_id = %(id)s AND subject.standing = 'counts' AND " + refunds + ""
@@ -222,17 +231,19 @@ def _by_order(key: LiteralString, *, referenced: bool, same_day: bool) -> Litera
         "    AND taken.refund_id = refund.id)) AS free)"
         " UPDATE reconciliation_entry AS entry SET refund_id = refunds.id FROM entries, refunds"
         " WHERE entries.order_key = refunds.order_key AND entries.amount = refunds.amount"
-        " AND entries.turn = refunds.turn AND abs(entries.day - refunds.day) <= 1"
+        " AND entries.turn = refunds.turn AND entries.day = refunds.day + " + later + ""
         " AND entry.reconciliation_id = %(id)s AND entry.number = entries.number"
     )
 
 
+#: The same day before the day after, as where an ERP dates by its own calendar or when it books.
+_DAYS_LATER: tuple[LiteralString, ...] = ("0", "1", "-1")
 _PAIRINGS: tuple[LiteralString, ...] = (
     _BY_REFERENCE,
     *(
-        _by_order(key, referenced=referenced, same_day=same_day)
+        _by_order(key, referenced=referenced, later=later)
         for referenced in (True, False)
-        for same_day in (True, False)
+        for later in _DAYS_LATER
         for key in ("refund.order_number", "refund.order_id")
     ),
 )
@@ -250,7 +261,6 @@ async def compare(conn: Connection, held: Reconciliation) -> Mapping[str, int]:
         "from": held.from_at,
         "to": held.to_at,
     }
-    await conn.execute("ANALYZE reconciliation_row, reconciliation_refund, reconciliation_entry")
     for statement in (*(_PAIRINGS if held.erp_entries else ()), *_CLASSES):
         await conn.execute(statement, params)
     for statement in _ERP_CLASSES if held.erp_entries is not None else ():

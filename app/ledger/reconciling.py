@@ -41,7 +41,10 @@ WITH given AS (
         EXISTS (SELECT FROM refund WHERE """
         + _KNOWN
         + """ AND refund.deleted_at IS NOT NULL AND refund.duplicate_of IS NULL) AS was_gone,
-        given.made_at IS NULL OR (given.made_at >= %(from)s AND given.made_at < %(to)s) AS belongs
+        -- Each reading corrects the store's clock a little differently: a row at the edge may have been put on this
+        -- side of it when the time before was compared. It is on record from now on, and none stays on neither side.
+        given.made_at IS NULL OR (given.made_at >= %(from)s - interval '2 minutes' AND given.made_at < %(to)s)
+            AS belongs
     FROM given
 )
 INSERT INTO reconciliation_row (reconciliation_id, store_refund_id, order_id, amount, paid, made_at, marker, currency,
@@ -170,9 +173,16 @@ ON CONFLICT DO NOTHING
 )
 
 
+async def take_stock(conn: Connection) -> None:
+    """Tell the database how many rows there are by now, on which its way of joining them depends: minutes, or not.
+
+    On a connection outside of transactions: others who take stock wait for the end of this one's.
+    """
+    await conn.execute("ANALYZE refund, reconciliation_row, reconciliation_refund, reconciliation_entry")
+
+
 async def collect(conn: Connection, held: Reconciliation) -> tuple[int, int]:
     """Write down the ledger's refunds that belong here, each with its row; gives how many, and how many lack one."""
-    await conn.execute("ANALYZE reconciliation_row")
     await conn.execute(_COLLECT, _params(held))
     await conn.execute(
         "UPDATE reconciliation_refund AS subject SET row_id = shown.store_refund_id, to_ask = false"

@@ -151,13 +151,13 @@ async def page(
     return [schedule_of(row) for row in await cursor.fetchall()]
 
 
-async def take_due(conn: Connection, *, now: datetime) -> Schedule | None:
-    """Lock a schedule whose time has come, unless another process is at it; None when there is none."""
+async def take_due(conn: Connection, *, now: datetime, without: Collection[str] = ()) -> Schedule | None:
+    """Lock a schedule whose time has come, unless another process is at it or it is one of those `without`."""
     row = await (
         await conn.execute(
-            _SELECT + " WHERE schedule.next_at <= %s AND store.disabled_at IS NULL"
+            _SELECT + " WHERE schedule.next_at <= %s AND store.disabled_at IS NULL AND NOT schedule.id = ANY(%s)"
             " ORDER BY schedule.next_at LIMIT 1 FOR UPDATE OF schedule SKIP LOCKED",
-            (now,),
+            (now, list(without)),
         )
     ).fetchone()
     return None if row is None else schedule_of(row)

@@ -321,14 +321,18 @@ class Store(Protocol):
         """
         ...
 
-    async def read_refund(self, order_id: str, store_refund_id: str, *, dp: int | None = None) -> ListedRefund | None:
+    async def read_refund(
+        self, order_id: str, store_refund_id: str, *, dp: int | None = None, priority: Priority = "interactive"
+    ) -> ListedRefund | None:
         """Read one refund under its order, past caches; None when it is not there or belongs to another order.
 
         `dp` are the decimals of the amounts in its document, the store's own without. Raises as `list_refunds`.
         """
         ...
 
-    async def list_refunds(self, query: RefundQuery, *, order_id: str | None = None) -> RefundPage:
+    async def list_refunds(
+        self, query: RefundQuery, *, order_id: str | None = None, priority: Priority = "interactive"
+    ) -> RefundPage:
         """List the refunds of an order, or of the whole store, newest first unless the query says otherwise.
 
         What the store's API cannot do is done here, and the page says so. Raises OrderNotFound, ListTooLong,

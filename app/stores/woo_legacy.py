@@ -260,19 +260,25 @@ class WooLegacyStore:
             "Nothing says whether the order's payment gateway can refund, and this store's answer would not either.",
         )
 
-    async def read_refund(self, order_id: str, store_refund_id: str, *, dp: int | None = None) -> ListedRefund | None:
+    async def read_refund(
+        self, order_id: str, store_refund_id: str, *, dp: int | None = None, priority: Priority = "interactive"
+    ) -> ListedRefund | None:
         """Read one refund under its order, past caches; None when it is not there or belongs to another order.
 
         Raises StoreUnavailable or StoreMisconfigured.
         """
-        return await self._lists.one(order_id, store_refund_id, dp=dp)
+        return await self._lists.one(order_id, store_refund_id, dp=dp, priority=priority)
 
-    async def list_refunds(self, query: RefundQuery, *, order_id: str | None = None) -> RefundPage:
+    async def list_refunds(
+        self, query: RefundQuery, *, order_id: str | None = None, priority: Priority = "interactive"
+    ) -> RefundPage:
         """List the refunds of an order, or of all orders, newest first unless the query says otherwise.
 
         Raises OrderNotFound, ListTooLong, ListUnsupported, StoreUnavailable or StoreMisconfigured.
         """
-        return await (self._lists.of_store(query) if order_id is None else self._lists.of_order(order_id, query))
+        if order_id is None:
+            return await self._lists.of_store(query)
+        return await self._lists.of_order(order_id, query, priority=priority)
 
     async def delete_refund(self, order_id: str, store_refund_id: str) -> Deletion:
         """Delete a refund's row for good, once it was read under that order; no money comes back.

@@ -50,21 +50,23 @@ class LegacyLists:
         except Unreadable as error:
             raise unreadable(error) from error
 
-    async def one(self, order_id: str, refund_id: str, *, dp: int | None) -> ListedRefund | None:
+    async def one(
+        self, order_id: str, refund_id: str, *, dp: int | None, priority: Priority = "interactive"
+    ) -> ListedRefund | None:
         """Find one refund in its order's list, past caches; None when it is not there."""
         if not is_id(order_id) or not is_id(refund_id):
             return None
         try:
-            listed = await self._listed(order_id, priority="interactive", verify=True, dp=dp)
+            listed = await self._listed(order_id, priority=priority, verify=True, dp=dp)
         except OrderNotFound:
             return None
         found = [row for row in listed if row.refund.id == refund_id]
         return next(iter(by_our_clock(found, self._calls.clock_ahead)), None)
 
-    async def of_order(self, order_id: str, query: RefundQuery) -> RefundPage:
+    async def of_order(self, order_id: str, query: RefundQuery, *, priority: Priority) -> RefundPage:
         """List an order's refunds. Raises as the port's `list_refunds`."""
         _check_bounds(query)
-        listed = await self._listed(order_id, priority="interactive", verify=False, dp=query.dp)
+        listed = await self._listed(order_id, priority=priority, verify=False, dp=query.dp)
         return self._page(Found(rows=listed, in_order=False, served_by="store"), query)
 
     async def of_store(self, query: RefundQuery) -> RefundPage:

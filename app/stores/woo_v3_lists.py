@@ -35,36 +35,36 @@ class RefundLists:
         self._facts = facts
         self._without_list_until = 0.0
 
-    async def of_order(self, order_id: str, query: RefundQuery) -> RefundPage:
+    async def of_order(self, order_id: str, query: RefundQuery, *, priority: Priority) -> RefundPage:
         """List an order's refunds. Raises OrderNotFound, ListTooLong, StoreUnavailable or StoreMisconfigured."""
         check_order_id(order_id)
         division = _divide(query)
         here = tuple(name for name in ("parent", "parent_exclude") if getattr(query, name)) + division.here
-        decimals = await self._facts.decimals("interactive", order_id=order_id)
+        decimals = await self._facts.decimals(priority, order_id=order_id)
         if (query.parent and order_id not in query.parent) or order_id in query.parent_exclude:
-            await self._must_exist(order_id)
+            await self._must_exist(order_id, priority)
             nothing = Found(rows=(), in_order=True, served_by="store")
             return page_of(nothing, division.left, decimals=decimals, filtered_here=here, ahead=timedelta(0))
         try:
             if division.here:
-                found = await self._all(f"orders/{order_id}/refunds", division.sent, decimals, order_id, "interactive")
+                found = await self._all(f"orders/{order_id}/refunds", division.sent, decimals, order_id, priority)
                 page = self._put_together(Found(rows=found, in_order=True, served_by="store"), division, decimals, here)
                 seen: int | None = len(found)
             else:
                 batch = await self._batch(
-                    f"orders/{order_id}/refunds", _params(division.sent), decimals, order_id, "interactive"
+                    f"orders/{order_id}/refunds", _params(division.sent), decimals, order_id, priority
                 )
                 page, seen = self._as_it_came(batch, decimals, here), batch.total
         except NotThere as error:
             raise order_not_found(error) from error
         if not page.refunds and not seen:
             # WooCommerce lists the refunds of any order, even of one that does not exist: 200 [].
-            await self._must_exist(order_id)
+            await self._must_exist(order_id, priority)
         return page
 
-    async def of_store(self, query: RefundQuery) -> RefundPage:
+    async def of_store(self, query: RefundQuery, *, priority: Priority) -> RefundPage:
         """List the whole store's refunds. Raises ListTooLong, StoreUnavailable or StoreMisconfigured."""
-        decimals = await self._facts.decimals("interactive")
+        decimals = await self._facts.decimals(priority)
         division = _divide(query)
         if query.parent:
             parents = [parent for parent in dict.fromkeys(query.parent) if parent not in query.parent_exclude]
@@ -73,7 +73,7 @@ class RefundLists:
         if time.monotonic() >= self._without_list_until:
             try:
                 if not division.here:
-                    batch = await self._batch("refunds", _params(division.sent), decimals, None, "interactive")
+                    batch = await self._batch("refunds", _params(division.sent), decimals, None, priority)
                     return self._as_it_came(batch, decimals, ())
                 rows_ = await self._all("refunds", division.sent, decimals, None, "background")
                 found = Found(rows=rows_, in_order=True, served_by="store")
@@ -96,10 +96,10 @@ class RefundLists:
     def _put_together(self, found: Found, division: "_Division", decimals: int, here: tuple[str, ...]) -> RefundPage:
         return page_of(found, division.left, decimals=decimals, filtered_here=here, ahead=self._calls.clock_ahead)
 
-    async def _must_exist(self, order_id: str) -> None:
+    async def _must_exist(self, order_id: str, priority: Priority) -> None:
         try:
             await self._calls.get(
-                f"orders/{order_id}", {"_fields": "id"}, call="read_order", priority="interactive", absent=NO_ORDER
+                f"orders/{order_id}", {"_fields": "id"}, call="read_order", priority=priority, absent=NO_ORDER
             )
         except NotThere as error:
             raise order_not_found(error) from error

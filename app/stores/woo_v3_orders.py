@@ -45,6 +45,7 @@ class OrderLists:
             raise unreadable(error) from error
         return OrderPage(
             orders=tuple(order for order in orders if query.admits(order)),
+            ids=tuple(order.id for order in orders),
             next_page=page + 1 if len(listed) >= _PER_PAGE else None,
         )
 

@@ -8,7 +8,7 @@ from app.stores.calls import NotThere, StoreCalls
 from app.stores.failures import leading, unreadable
 from app.stores.gate import BreakerOpen
 from app.stores.listing import by_our_clock
-from app.stores.port import Deletion, ListedRefund, StoreMisconfigured, StoreUnavailable
+from app.stores.port import Deletion, ListedRefund, Priority, StoreMisconfigured, StoreUnavailable
 from app.stores.reading import DP, JsonObject, Unreadable, is_id, mapping
 from app.stores.woo_v3_facts import NO_ORDER, V3Facts
 from app.stores.woo_v3_wire import REFUND_FIELDS, listed_refund
@@ -29,16 +29,20 @@ class RefundRows:
         self._calls = calls
         self._facts = facts
 
-    async def read(self, order_id: str, refund_id: str, *, dp: int | None) -> ListedRefund | None:
+    async def read(
+        self, order_id: str, refund_id: str, *, dp: int | None, priority: Priority = "interactive"
+    ) -> ListedRefund | None:
         """Read a refund under its order, past caches; None when it is not there. Raises as the port says."""
         if not is_id(order_id) or not is_id(refund_id):
             return None
-        fewer = dp is not None and dp < await self._facts.decimals("interactive", order_id=order_id)
+        fewer = dp is not None and dp < await self._facts.decimals(priority, order_id=order_id)
         try:
             async with asyncio.TaskGroup() as together:
-                shown = together.create_task(self._read(order_id, refund_id, {} if dp is None else {"dp": str(dp)}))
+                shown = together.create_task(
+                    self._read(order_id, refund_id, {} if dp is None else {"dp": str(dp)}, priority)
+                )
                 beside = {"dp": str(DP), "_fields": REFUND_FIELDS}
-                exact = together.create_task(self._read(order_id, refund_id, beside)) if fewer else None
+                exact = together.create_task(self._read(order_id, refund_id, beside, priority)) if fewer else None
         except ExceptionGroup as group:
             raise leading(group) from group
         document = shown.result()
@@ -52,14 +56,16 @@ class RefundRows:
             raise StoreUnavailable("The store answered with another refund than the one asked for.")
         return next(iter(by_our_clock([row], self._calls.clock_ahead)))
 
-    async def _read(self, order_id: str, refund_id: str, params: dict[str, str]) -> JsonObject | None:
+    async def _read(
+        self, order_id: str, refund_id: str, params: dict[str, str], priority: Priority
+    ) -> JsonObject | None:
         try:
             return mapping(
                 await self._calls.get(
                     f"orders/{order_id}/refunds/{refund_id}",
                     params,
                     call="read_refund",
-                    priority="interactive",
+                    priority=priority,
                     verify=True,
                     absent=_NO_REFUND,
                 ),
@@ -102,4 +108,4 @@ class RefundRows:
         return "kept"
 
     async def _is_there(self, order_id: str, refund_id: str) -> bool:
-        return await self._read(order_id, refund_id, {"_fields": "id"}) is not None
+        return await self._read(order_id, refund_id, {"_fields": "id"}, "interactive") is not None

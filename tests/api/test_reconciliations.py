@@ -214,6 +214,8 @@ async def test_requests_that_mean_nothing_are_refused(gateway: Gateway) -> None:
     assert [fault["pointer"] for fault in without.json()["errors"]] == ["/store", "/from", "/to"]
     both = await gateway.client.post("/v1/reconciliations", json=window(), params={"store": "demo"})
     assert both.json()["errors"][0]["in"] == "query"
+    odd = await gateway.client.get("/v1/reconciliations", params={"schedule": "\0"})
+    assert (odd.status_code, odd.json()["errors"][0]["pointer"]) == (422, "/schedule")
 
 
 async def test_a_report_reads_the_same_as_json_and_csv(

@@ -43,7 +43,7 @@ def keep(cli: Cli, source_id: str, *bodies: bytes) -> None:
                 found = await inbound.source_by_id(conn, source_id)
             assert found is not None
             for body in bodies:
-                await take_in.receive(rt, found, arrival_of(found, {}, body))
+                await take_in.receive(rt, found, await arrival_of(found, {}, body))
 
     asyncio.run(take())
 

@@ -133,7 +133,8 @@ def test_limits_hold_whatever_the_case_of_a_currency() -> None:
     limits, totals = {"EUR": Decimal(10)}, {"EUR": Decimal(7)}
     assert over_limit(limits, totals, "eur", Decimal("3.01"))
     assert not over_limit(limits, totals, "EUR", Decimal(3))
-    assert not over_limit(limits, totals, "USD", Decimal(300))
+    assert over_limit(limits, totals, "USD", Decimal("0.01"))
+    assert not over_limit({}, totals, "USD", Decimal(300))
 
 
 def test_a_reference_is_always_the_same_until_it_is_used_up() -> None:

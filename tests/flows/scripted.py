@@ -131,13 +131,17 @@ class ScriptedStore:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return await answer(plan) if callable(answer) else answer
 
-    async def read_refund(self, order_id: str, store_refund_id: str, *, dp: int | None = None) -> ListedRefund | None:
+    async def read_refund(
+        self, order_id: str, store_refund_id: str, *, dp: int | None = None, priority: Priority = "interactive"
+    ) -> ListedRefund | None:
         if self.reading_fails is not None:
             raise self.reading_fails
         found = (refund for refund in self.order.refunds if refund.id == store_refund_id)
         return next((_listed(refund) for refund in found if order_id == self.order.id), None)
 
-    async def list_refunds(self, query: RefundQuery, *, order_id: str | None = None) -> RefundPage:
+    async def list_refunds(
+        self, query: RefundQuery, *, order_id: str | None = None, priority: Priority = "interactive"
+    ) -> RefundPage:
         if self.reading_fails is not None:
             raise self.reading_fails
         rows = tuple(_listed(refund) for refund in self.order.refunds)
@@ -159,6 +163,7 @@ class ScriptedStore:
         start, end = (page - 1) * 100, page * 100
         return OrderPage(
             orders=tuple(order for order in self.orders[start:end] if query.admits(order)),
+            ids=tuple(order.id for order in self.orders[start:end]),
             next_page=page + 1 if len(self.orders) > end else None,
         )
 

@@ -113,6 +113,8 @@ async def test_a_row_made_in_the_admin_is_missing_in_the_ledger_once_and_is_then
     row_id = await foreign(sandbox, order)
     report, [drift] = await reconciled(rt, shop)
     assert (drift.drift_class, drift.store_refund_id, drift.amount) == ("missing_in_ledger", row_id, Decimal("5.00"))
+    # The list names none: its order was read.
+    assert drift.currency == "EUR"
     assert (drift.action, drift.currency) == ("accept_as_observed", "EUR")
     assert drift.evidence["ledger"]["origin"] == "store"
     assert drift.evidence["store"]["known_before"] is False
@@ -445,3 +447,37 @@ async def test_a_schedule_starts_one_in_its_own_transaction(rt: Runtime, shop: S
     assert record is not None
     assert (record.status, record.schedule_id, record.store) == ("queued", "sc_1", "demo")
     assert job["args"] == {"reconciliation_id": made}
+
+
+async def test_a_payment_that_the_legacy_api_made_is_not_missing_its_flag(
+    rt: Runtime, shop: Shop, sandbox: Sandbox
+) -> None:
+    """It never sets the flag, which the store shows over wc/v3 as false ever after."""
+    record = await refunded(rt, shop, await sandbox.new_order(), payment="manual")
+    await rewritten(rt, record, "payment = 'gateway', money = 'moved', sent_via = 'legacy'")
+    _, drifts = await reconciled(rt, shop)
+    assert drifts == []
+
+
+async def test_each_entry_without_reference_finds_the_refund_of_its_own_day(
+    rt: Runtime, shop: Shop, sandbox: Sandbox
+) -> None:
+    """Two instalments of an order, of which the ERP has booked the second one, a day later."""
+    order = await sandbox.new_order()
+    first, second = await refunded(rt, shop, order), await refunded(rt, shop, order)
+    await rewritten(rt, first, "settled_at = settled_at - interval '9 days'")
+    await rewritten(rt, second, "settled_at = settled_at - interval '2 days'")
+    now = datetime.now(UTC)
+    booked = entry(1, order=str(order["id"]), amount=Decimal("5.00"), day=(now - timedelta(days=1)).date())
+    _, drifts = await reconciled(rt, shop, from_=now - timedelta(days=20), erp=(booked,))
+    assert found(drifts) == [("missing_in_erp", first.id)]
+
+
+async def test_of_entries_with_one_reference_the_one_that_agrees_is_the_refund(
+    rt: Runtime, shop: Shop, sandbox: Sandbox
+) -> None:
+    record = await refunded(rt, shop, await sandbox.new_order(), external_reference="CM-1")
+    booked = (entry(1, reference="CM-1", currency="USD"), entry(2, reference="CM-1", currency="EUR"))
+    _, [drift] = await reconciled(rt, shop, erp=booked)
+    assert (drift.drift_class, drift.refund_id, drift.action) == ("missing_in_gateway", record.id, "reverse_in_erp")
+    assert drift.evidence["erp"]["entry"] == 1

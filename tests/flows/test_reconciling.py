@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.database import Connection
+from app.domain.order import OrderSnapshot
 from app.domain.order_query import OrderPage, OrderQuery, OrderSummary
 from app.domain.reconciliation import NewReconciliation
 from app.domain.refund_query import RefundQuery
@@ -19,7 +20,15 @@ from app.flows.runtime import Runtime
 from app.flows.store_reading import read_store
 from app.ledger import reconciliations
 from app.ledger.reconciliations import Reconciliation
-from app.stores.port import Features, ListedRefund, OrderNotFound, RefundPage, StoreMisconfigured, StoreUnavailable
+from app.stores.port import (
+    Features,
+    ListedRefund,
+    OrderNotFound,
+    Priority,
+    RefundPage,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
 from tests.conftest import Sandbox, Shop, add_shop
 from tests.flows.scripted import row, with_store
 from tests.ledger.factories import add_refund
@@ -69,7 +78,13 @@ class ListedStore:
     async def features(self) -> Features:
         return Features(woocommerce_version=None, apis=(), payment_methods=())
 
-    async def list_refunds(self, query: RefundQuery, *, order_id: str | None = None) -> RefundPage:
+    async def read_order(self, order_id: str, *, read_at: datetime, priority: Priority) -> OrderSnapshot:
+        assert priority == "background"
+        raise OrderNotFound("The list shows refunds of orders that are gone.")
+
+    async def list_refunds(
+        self, query: RefundQuery, *, order_id: str | None = None, priority: Priority = "interactive"
+    ) -> RefundPage:
         if self.fails is not None:
             raise self.fails
         await asyncio.sleep(0)
@@ -90,9 +105,12 @@ class ListedStore:
         shown = tuple(_summary(order_id) for order_id in orders[start : start + 100])
         self.reads += 1
         self.between(self)
-        return OrderPage(orders=shown, next_page=page + 1 if len(shown) == 100 else None)
+        ids = tuple(order.id for order in shown)
+        return OrderPage(orders=shown, ids=ids, next_page=page + 1 if len(shown) == 100 else None)
 
-    async def read_refund(self, order_id: str, store_refund_id: str, *, dp: int | None = None) -> ListedRefund | None:
+    async def read_refund(
+        self, order_id: str, store_refund_id: str, *, dp: int | None = None, priority: Priority = "interactive"
+    ) -> ListedRefund | None:
         return self.rows.get(int(store_refund_id))
 
 
@@ -203,13 +221,15 @@ async def test_who_has_lost_it_writes_nothing(quick: Runtime, shop: Shop) -> Non
     taken: list[Any] = []
 
     class Taken(ListedStore):
-        async def list_refunds(self, query: RefundQuery, *, order_id: str | None = None) -> RefundPage:
+        async def list_refunds(
+            self, query: RefundQuery, *, order_id: str | None = None, priority: Priority = "interactive"
+        ) -> RefundPage:
             async with quick.database.transaction() as conn:
                 await conn.execute("UPDATE reconciliation SET lease_until = NULL WHERE id = %s", (record.id,))
                 taken.append(
                     await reconciliations.claim(conn, record.id, executor_id="ex_2", lease=timedelta(seconds=60))
                 )
-            return await super().list_refunds(query, order_id=order_id)
+            return await super().list_refunds(query, order_id=order_id, priority=priority)
 
     store = Taken()
     store.add(1)
@@ -312,3 +332,78 @@ async def test_a_legacy_store_says_nothing_of_payments_and_is_read_by_orders(qui
         "orders",
         [("missing_in_ledger", str(made.json()["id"]))],
     )
+
+
+async def test_a_store_that_shows_the_same_refunds_on_every_page_is_found_out(rt: Runtime, shop: Shop) -> None:
+    class Stuck(ListedStore):
+        async def list_refunds(
+            self, query: RefundQuery, *, order_id: str | None = None, priority: Priority = "interactive"
+        ) -> RefundPage:
+            return await super().list_refunds(replace(query, offset=0), order_id=order_id, priority=priority)
+
+    store = Stuck()
+    for refund_id in range(1, 101):
+        store.add(refund_id)
+    with pytest.raises(StoreMisconfigured):
+        await read(shop, rt, store)
+    assert store.reads < 10
+
+
+async def test_a_legacy_store_s_two_digits_are_not_another_amount(quick: Runtime, shop: Shop) -> None:
+    store = ListedStore(api="legacy")
+    for refund_id, shown in ((1, "1.24"), (2, "1.23")):
+        store.add(refund_id, shown, refunded_payment=None)
+        await settled(quick, shop, refund_id, "1.235")
+    async with quick.database.transaction() as conn:
+        await conn.execute("UPDATE refund SET decimals = 3, currency = 'KWD'")
+    record = await started(quick, shop)
+    await reconciling.run(with_store(quick, store), record.id)  # type: ignore[arg-type]
+    now, drifts = await found(quick, shop, record)
+    assert (now.status, now.matched, drifts) == ("finished", 1, [("amount_differs", "2")])
+
+
+@pytest.mark.parametrize("with_list", [True, False])
+async def test_it_never_takes_the_turn_of_a_person_who_waits(quick: Runtime, shop: Shop, *, with_list: bool) -> None:
+    asked: set[tuple[str, str]] = set()
+
+    class Noting(ListedStore):
+        async def list_refunds(
+            self, query: RefundQuery, *, order_id: str | None = None, priority: Priority = "interactive"
+        ) -> RefundPage:
+            asked.add(("list_refunds", priority))
+            return await super().list_refunds(query, order_id=order_id, priority=priority)
+
+        async def read_refund(
+            self, order_id: str, store_refund_id: str, *, dp: int | None = None, priority: Priority = "interactive"
+        ) -> ListedRefund | None:
+            asked.add(("read_refund", priority))
+            return await super().read_refund(order_id, store_refund_id, dp=dp, priority=priority)
+
+    store = Noting(with_list=with_list)
+    store.add(1)
+    await settled(quick, shop, 900)
+    record = await started(quick, shop)
+    await reconciling.run(with_store(quick, store), record.id)  # type: ignore[arg-type]
+    assert asked == {("list_refunds", "background"), ("read_refund", "background")}
+
+
+async def test_a_defect_is_not_told_as_a_store_out_of_use(quick: Runtime, shop: Shop) -> None:
+    record = await started(quick, shop)
+    await reconciling.run(with_store(quick, ListedStore(fails=KeyError("a defect"))), record.id)  # type: ignore[arg-type]
+    now, _ = await found(quick, shop, record)
+    assert (now.status, now.tries) == ("running", 1)
+
+
+async def test_a_row_that_may_be_dated_on_either_side_of_the_edge_is_on_record_all_the_same(
+    quick: Runtime, shop: Shop
+) -> None:
+    record = await started(quick, shop)
+    store = ListedStore()
+    for refund_id, before in ((1, timedelta(minutes=30)), (2, timedelta(minutes=1)), (3, -timedelta(minutes=1))):
+        store.add(refund_id, created_at=record.from_at - before)
+    await reconciling.run(with_store(quick, store), record.id)  # type: ignore[arg-type]
+    now, drifts = await found(quick, shop, record)
+    assert (now.adopted, drifts) == (2, [("missing_in_ledger", "3")])
+    async with quick.database.reading() as conn:
+        cursor = await conn.execute("SELECT store_refund_id FROM refund ORDER BY store_refund_id")
+        assert await cursor.fetchall() == [{"store_refund_id": "2"}, {"store_refund_id": "3"}]

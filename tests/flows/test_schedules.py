@@ -30,7 +30,7 @@ from app.flows import batches, schedule_runs, schedules
 from app.flows.batch_results import BatchView, ItemView
 from app.flows.reserve import draft_of
 from app.flows.runtime import Runtime
-from app.flows.schedules import LookAhead, NewSchedule, RunAsked, ScheduleFaulty, ScheduleMade
+from app.flows.schedules import LookAhead, NewSchedule, Opened, RunAsked, ScheduleFaulty, ScheduleMade
 from app.ledger import refunds
 from app.ledger.events import NewEvent
 from app.ledger.schedule_runs import Run
@@ -284,13 +284,14 @@ async def test_max_orders_ends_a_run_and_the_next_one_goes_on(rt: Runtime, shop:
 async def test_max_total_holds_by_currency(rt: Runtime, shop: Shop, sandbox: Sandbox) -> None:
     euros = [str((await sandbox.new_order())["id"]) for _ in range(3)]
     yen = str((await sandbox.new_order(currency="JPY", lines=[{"price": "900"}]))["id"])
+    await sandbox.new_order(currency="USD")  # has no limit, and the batch would stop at it
     await sandbox.new_order(lines=[{"price": "0.10"}])  # would fit, but is not let past those before it
-    plan = replace(EVERYTHING, max_total={"EUR": Decimal("64.26")})
+    plan = replace(EVERYTHING, max_total={"EUR": Decimal("64.26"), "JPY": Decimal(10_000)})
     run = await run_now(rt, shop, await make(rt, shop, plan))
     _, items = await batch_of(rt, shop, run)
     assert [item.order_id for item in items] == [*euros[:2], yen]
     assert run.totals["EUR"] == Decimal("64.26")
-    assert dict(run.left_out) == {"max_total": 2}
+    assert dict(run.left_out) == {"max_total": 3}
 
 
 async def test_an_order_is_never_refunded_twice_by_the_same_schedule(rt: Runtime, shop: Shop, sandbox: Sandbox) -> None:
@@ -665,3 +666,26 @@ async def test_with_three_workers_a_schedule_fires_once_and_each_order_is_paid_o
     assert (await run_now(rt, shop, schedule_id)).selected == 0
     for order_id in orders:
         assert len(await sandbox.payouts(order_id)) == 1
+
+
+async def test_a_time_zone_that_is_not_known_here_costs_no_time_and_adds_none(rt: Runtime, shop: Shop) -> None:
+    """Another machine's list of time zones had it: a machine that knows it fires later what was due."""
+    due = datetime(2026, 11, 24, 5, tzinfo=UTC)
+    schedule_id, other = await make(at(rt, NOW), shop), await make(at(rt, NOW), shop)
+    async with rt.database.transaction() as conn:
+        await conn.execute("UPDATE schedule SET time_zone = 'Mars/Olympus' WHERE id = %s", (schedule_id,))
+    assert await schedule_runs.tick(at(rt, due + HOUR)) == 1
+    assert await all_runs(rt, shop, schedule_id) == []
+    assert [run.due_at for run in await all_runs(rt, shop, other)] == [due]
+    paused = await schedules.pause(rt, shop.caller, schedule_id)
+    assert isinstance(paused, Opened)
+    refused = await schedules.resume(rt, shop.caller, schedule_id)
+    assert isinstance(refused, ScheduleFaulty)
+    assert refused.faults[0].pointer == "/time_zone"
+    async with rt.database.transaction() as conn:
+        await conn.execute(
+            "UPDATE schedule SET time_zone = 'Europe/Berlin', paused = false, next_at = %s WHERE id = %s",
+            (due, schedule_id),
+        )
+    assert await schedule_runs.tick(at(rt, due + 2 * HOUR)) == 1
+    assert [run.due_at for run in await all_runs(rt, shop, schedule_id)] == [due]
