@@ -76,6 +76,7 @@ async def test_no_request_gets_an_undocumented_answer(
     ]
     document = tmp_path / "openapi.json"
     document.write_text(json.dumps(described))
+
     async def beat() -> None:
         while True:
             async with rt.database.transaction() as conn:
