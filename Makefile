@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PORT         ?= 8080
 SANDBOX_PORT ?= 8090
 VAR          ?= var
-PYTEST_ARGS  ?= -q -n 4
+PYTEST_ARGS  ?= -q -n 4 --dist worksteal
 
 .PHONY: run test lint bench chaos openapi lock clean
 
@@ -28,6 +28,8 @@ lint: $(VENV)/.dev
 ## bench: speed and size, as ratios against a peer measured in the same run; prints JSON
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.batches
+	$(BIN)/python -m tests.bench.reconcile
 
 ## chaos: the full crash test; CHAOS_ARGS="--door front --api legacy" for the other ways in and out
 chaos: $(VENV)/.dev

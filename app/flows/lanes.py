@@ -31,6 +31,9 @@ log = structlog.get_logger(__name__)
 LANES_AT_A_TIME: Final = 64
 #: Items under way per request that the store takes at a time: while one item's request is out, others are prepared.
 _ITEMS_PER_REQUEST = 2
+#: Where an item takes longer than this, preparing others gains nothing: they would be marked as about to be sent, wait
+#: for the store, and be put back when too much of their lease had passed.
+_SLOW_S = 1.0
 #: How often what has ended is counted up while more goes on; failures are counted at once.
 _COUNT_EVERY_S = 0.25
 #: How long a lane is kept while other processes could take it, or other stores wait for one.
@@ -64,7 +67,6 @@ class _Lane:
     def __init__(self, rt: Runtime, store_id: str) -> None:
         self._rt = rt
         self._store_id = store_id
-        self._width = rt.settings.store_concurrency * _ITEMS_PER_REQUEST
         self._next: deque[Item] = deque()
         self._under_way: dict[asyncio.Task[Worked], Item] = {}
         self._ended: dict[str, list[int]] = {}
@@ -73,6 +75,12 @@ class _Lane:
         self._took_s = 0.0
         self._closing = False
         self.more = False  #: somebody should go on in this lane
+
+    @property
+    def _width(self) -> int:
+        """Say how many items may be under way at a time."""
+        at_a_time = self._rt.settings.store_concurrency
+        return at_a_time * _ITEMS_PER_REQUEST if 0 < self._took_s < _SLOW_S else at_a_time
 
     async def work(self) -> None:
         """Take items up until there are none, the turn is over or the store cannot be read; then let them end."""
@@ -131,7 +139,8 @@ class _Lane:
                 return await carry_out_item(self._rt, shop, item)
             return await self._check(shop, item)
         finally:
-            self._took_s = 0.8 * self._took_s + 0.2 * (time.monotonic() - began)
+            took_s = time.monotonic() - began
+            self._took_s = 0.8 * self._took_s + 0.2 * took_s if self._took_s else took_s
 
     async def _check(self, shop: Shop, item: Item) -> Worked:
         if self._planned is None:

@@ -88,7 +88,7 @@ async def test_no_request_gets_an_undocumented_answer(
         run = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run", str(document)),
             *("--url", gateway.url, "--checks", ",".join(_CHECKS)),
-            *("--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--no-shrink"),
+            *("--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--no-shrink"),
             "--generation-deterministic",
             *("--header", f"Authorization:{gateway.client.headers['authorization']}"),
             *("--suppress-health-check", "all", "--no-color", "--warnings", "off", "--output-truncate", "false"),
